@@ -1,0 +1,1 @@
+"""Lakehouse for advertising events: landing, transform, attribution, quality, alerts."""

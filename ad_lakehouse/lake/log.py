@@ -1,0 +1,92 @@
+"""What a Delta log says: which days changed, what a table was built from, what each batch delivered.
+
+Belongs here: reading commits. Not here: deciding what to rebuild (dbt_delta/plan.py).
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+import obstore
+from obstore.exceptions import NotFoundError
+
+from ad_lakehouse.lake.tables import Lake, TableName
+
+BUILD_KEY = "userMetadata"  # the commitInfo key that Spark writes too, so that both engines record alike
+BATCH_KEY = "ad_lakehouse"
+Day = date | None  # None is the partition of rejected rows
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One entry of a Delta log."""
+
+    version: int
+    actions: tuple[dict[str, Any], ...]
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        return next((action["commitInfo"] for action in self.actions if "commitInfo" in action), {})
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """What our code wrote into the commit: of a build (`userMetadata`) or of a batch (`ad_lakehouse`)."""
+        for key in (BUILD_KEY, BATCH_KEY):
+            text = self.info.get(key)
+            if text:
+                note = json.loads(text)
+                if isinstance(note, dict):
+                    return note
+        return {}
+
+    def days(self, column: str) -> set[Day]:
+        """Partition days whose data this commit changed; compaction and retention change none."""
+        if self.note.get("kind") == "retention":
+            return set()
+        touched: set[Day] = set()
+        for action in self.actions:
+            file = action.get("add") or action.get("remove")
+            if file and file.get("dataChange", True):
+                value = (file.get("partitionValues") or {}).get(column)
+                touched.add(date.fromisoformat(value) if value else None)
+        return touched
+
+
+class TableLog:
+    """The log of one table; `None` answers mean that the log no longer reaches back that far."""
+
+    def __init__(self, lake: Lake, name: TableName, dev: str | None = None) -> None:
+        below = [*(["_dev", dev] if dev else []), name.layer, name.table, "_delta_log"]
+        self._store = lake.store(*below)
+
+    def commit(self, version: int) -> Commit | None:
+        try:
+            content = bytes(obstore.get(self._store, f"{version:020d}.json").bytes())
+        except (NotFoundError, FileNotFoundError):
+            return None
+        return Commit(version, tuple(json.loads(line) for line in content.splitlines() if line.strip()))
+
+    def since(self, version: int, until: int) -> list[Commit] | None:
+        """Commits in (version, until], oldest first; None when one of them is gone."""
+        commits = [self.commit(each) for each in range(version + 1, until + 1)]
+        return None if None in commits else [commit for commit in commits if commit is not None]
+
+    def newest_first(self, version: int) -> Iterator[Commit]:
+        """Commits from `version` back to the oldest still there."""
+        for each in range(version, -1, -1):
+            commit = self.commit(each)
+            if commit is None:
+                return
+            yield commit
+
+    def changed_days(self, column: str, since: int, until: int) -> set[Day] | None:
+        """Days of partition `column` changed in (since, until]; None when the log no longer tells."""
+        commits = self.since(since, until)
+        return None if commits is None else {day for commit in commits for day in commit.days(column)}
+
+    def recorded_build(self, version: int) -> dict[str, Any] | None:
+        """What the newest build at or before `version` wrote of itself."""
+        return next((commit.note for commit in self.newest_first(version) if commit.note.get("kind") == "build"), None)

@@ -1,0 +1,164 @@
+"""Where a lake's tables are, and how they are created and opened.
+
+Belongs here: names, addresses, creation with our properties, the checks when a table is opened.
+Not here: reading commits (log.py), writing rows (the packages that own them).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlparse
+
+import obstore
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+from obstore.store import from_url
+
+from ad_lakehouse.errors import ForeignTable, NewerFormat, UnreadableTable
+
+FORMAT = 1  # raise when older code must not touch what this code writes
+FORMAT_PROPERTY = "ad_lakehouse.format"
+READABLE_FEATURES = {"timestampNtz"}
+LAYERS = ("bronze", "silver", "attribution", "marts", "quality", "ops")
+
+
+@dataclass(frozen=True, order=True)
+class TableName:
+    """`layer.table`, for example `bronze.impressions`."""
+
+    layer: str
+    table: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        layer, _, table = text.partition(".")
+        if not (layer and table):
+            raise ValueError(f"{text!r} is not layer.table")
+        return cls(layer, table)
+
+    def __str__(self) -> str:
+        return f"{self.layer}.{self.table}"
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A folder or object-store prefix that holds Delta tables at `<root>/<layer>/<table>`.
+
+    `dev` names a developer whose own tables live under `<root>/_dev/<dev>/`; `None` means the published ones.
+    """
+
+    root: str
+    storage_options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The root as a URL without a trailing slash."""
+        if "://" in self.root:
+            return self.root.rstrip("/")
+        return Path(self.root).resolve().as_uri()
+
+    @property
+    def is_local(self) -> bool:
+        return urlparse(self.url).scheme == "file"
+
+    def uri(self, name: TableName, dev: str | None = None) -> str:
+        """Address of a table: a plain path on local disk, else a URL."""
+        base = str(Path(self.root).resolve()) if "://" not in self.root else self.url
+        return "/".join([base, *(["_dev", dev] if dev else []), name.layer, name.table])
+
+    def tables(self, dev: str | None = None) -> list[TableName]:
+        """Every table that exists, found by its log folder."""
+        store = self.store()
+        base = f"_dev/{dev}/" if dev else ""
+        found: list[TableName] = []
+        for layer in LAYERS:
+            folders = obstore.list_with_delimiter(store, f"{base}{layer}/")["common_prefixes"]
+            found += [
+                TableName(layer, folder.rstrip("/").rsplit("/", 1)[-1])
+                for folder in folders
+                if obstore.list_with_delimiter(store, f"{folder}/_delta_log/")["objects"]
+            ]
+        return sorted(found)
+
+    def store(self, *below: str) -> Any:
+        """The object store of the root, or of a folder below it."""
+        url = "/".join([self.url, *below])
+        if self.is_local:
+            return from_url(url, mkdir=True)
+        return from_url(url, config=dict(self.storage_options))
+
+    def create(
+        self,
+        name: TableName,
+        schema: pa.Schema,
+        *,
+        partition_by: Sequence[str] = (),
+        description: str = "",
+        properties: Mapping[str, str] | None = None,
+        dev: str | None = None,
+    ) -> DeltaTable:
+        """Creates the table when it is not there, and opens it. Two creators at once make one table."""
+        existing = self.open_if_exists(name, dev=dev)
+        if existing is not None:
+            return existing
+        uri = self.uri(name, dev)
+        if self.is_local:
+            Path(uri).mkdir(parents=True, exist_ok=True)
+        DeltaTable.create(
+            uri,
+            schema,
+            mode="ignore",
+            partition_by=list(partition_by),
+            name=str(name),
+            description=description or None,
+            configuration={
+                FORMAT_PROPERTY: str(FORMAT),
+                "delta.enableDeletionVectors": "false",
+                **(properties or {}),
+            },
+            storage_options=dict(self.storage_options),
+            raise_if_key_not_exists=False,
+        )
+        return self.open(name, dev=dev)
+
+    def open(self, name: TableName, *, version: int | None = None, dev: str | None = None) -> DeltaTable:
+        """Opens a table of ours.
+
+        Raises `TableNotFoundError` when it is not there, `ForeignTable`, `NewerFormat` or `UnreadableTable`
+        when it is not one that this code may touch.
+        """
+        table = DeltaTable(self.uri(name, dev), version=version, storage_options=dict(self.storage_options))
+        check_ours(table, str(name))
+        return table
+
+    def open_if_exists(self, name: TableName, *, dev: str | None = None) -> DeltaTable | None:
+        try:
+            return self.open(name, dev=dev)
+        except TableNotFoundError:
+            return None
+
+
+def check_ours(table: DeltaTable, name: str) -> None:
+    """Raises unless the table was made by this product, in a format and with features this code knows."""
+    configuration = table.metadata().configuration
+    written = configuration.get(FORMAT_PROPERTY)
+    if written is None:
+        raise ForeignTable(
+            f"{name} at {table.table_uri} was not created by the ad lakehouse (property {FORMAT_PROPERTY} is missing).",
+            remedy="Move that table away, or use another lake.",
+        )
+    if int(written) > FORMAT:
+        raise NewerFormat(
+            f"{name} at {table.table_uri} has lake format {written}; this version reads up to {FORMAT}.",
+            remedy="Upgrade ad-lakehouse.",
+        )
+    protocol = table.protocol()
+    foreign = set(protocol.reader_features or ()) - READABLE_FEATURES
+    mapped = configuration.get("delta.columnMapping.mode", "none") != "none"
+    if foreign or mapped:
+        raise UnreadableTable(
+            f"{name} at {table.table_uri} needs {', '.join(sorted(foreign)) or 'column mapping'}.",
+            remedy="Rewrite the table without it.",
+        )

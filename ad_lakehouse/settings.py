@@ -1,0 +1,88 @@
+"""Every setting, one class a concern, read from the environment (`AD_LAKEHOUSE_…`) when asked, never at import.
+
+Nested settings use two underscores: `AD_LAKEHOUSE_KAFKA__BOOTSTRAP_SERVERS`. A secret may also stand in a
+file named like the variable inside the folder `AD_LAKEHOUSE_SECRETS_DIR`.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ad_lakehouse.errors import ConfigurationError
+
+PREFIX = "AD_LAKEHOUSE_"
+
+
+class KafkaSettings(BaseModel):
+    """How to reach Kafka."""
+
+    bootstrap_servers: str = ""
+    client: dict[str, str] = Field(default_factory=dict, description="Further librdkafka settings")
+    sasl_password: SecretStr | None = None
+    schema_registry: str = Field("", description="URL of a Confluent-compatible registry, or a folder of <id>.avsc")
+    group: str = Field("ad-lakehouse", description="Consumer group for lag displays; landing does not read it")
+
+
+class LandingSettings(BaseModel):
+    """What landing accepts and how much memory it may use."""
+
+    max_batch_rows: int = Field(250_000, gt=0)
+    max_batch_bytes: int = Field(128 << 20, gt=0, description="Bytes of payload held at once")
+    past_days: int = Field(400, ge=0, description="Event times older than this are rejected")
+    future_days: int = Field(1, ge=0)
+    sources: Path | None = Field(None, description="Folder of source YAML files added to the built-in ones")
+
+
+class TransformSettings(BaseModel):
+    """How dbt and DuckDB run."""
+
+    threads: int = Field(4, gt=0)
+    memory_limit: str = Field("75%", description="DuckDB memory_limit; what does not fit spills to temp_folder")
+    temp_folder: Path | None = None
+
+
+class AlertSettings(BaseModel):
+    """Where alerts go; a channel without its setting is off."""
+
+    slack_bot_token: SecretStr | None = None
+    slack_channel: str = ""
+    slack_webhook_url: SecretStr | None = None
+    slack_api_url: str = "https://slack.com/api"
+    pagerduty_routing_key: SecretStr | None = None
+    pagerduty_url: str = "https://events.pagerduty.com/v2/enqueue"
+    webhook_url: SecretStr | None = None
+    apprise_urls: list[SecretStr] = Field(default_factory=list)
+    heartbeat_url: SecretStr | None = Field(None, description="Called on each healthy evaluation")
+    routes: Path | None = Field(None, description="YAML of routes, quiet hours and snoozes")
+
+
+class Settings(BaseSettings):
+    """All settings of one lake."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore")
+
+    lake: str = Field("lake", description="Folder or URL (s3://…) of the lake")
+    storage_options: dict[str, str] = Field(default_factory=dict, description="Passed to the object store")
+    drop_folder: Path | None = Field(None, description="Folder watched for files to land")
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    landing: LandingSettings = Field(default_factory=LandingSettings)
+    transform: TransformSettings = Field(default_factory=TransformSettings)
+    alerts: AlertSettings = Field(default_factory=AlertSettings)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Settings from the environment, with `overrides` on top (None means not given).
+
+    Raises `ConfigurationError` naming the variable, the value's problem and the remedy.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    secrets = os.environ.get(f"{PREFIX}SECRETS_DIR")
+    try:
+        return Settings(_secrets_dir=secrets, **given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        variable = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"Setting {variable}: {first['msg']}.", remedy="Correct or unset it.") from None
