@@ -59,8 +59,7 @@ class TableLog:
     """The log of one table; `None` answers mean that the log no longer reaches back that far."""
 
     def __init__(self, lake: Lake, name: TableName, dev: str | None = None) -> None:
-        below = [*(["_dev", dev] if dev else []), name.layer, name.table, "_delta_log"]
-        self._store = lake.store(*below)
+        self._store = lake.store(*(["_dev", dev] if dev else []), name.layer, name.table, "_delta_log")
 
     def commit(self, version: int) -> Commit | None:
         try:

@@ -46,7 +46,8 @@ class TableName:
 class Lake:
     """A folder or object-store prefix that holds Delta tables at `<root>/<layer>/<table>`.
 
-    `dev` names a developer whose own tables live under `<root>/_dev/<dev>/`; `None` means the published ones.
+    In its methods `dev` names a developer whose own tables live under `<root>/_dev/<dev>/`; `None` means the
+    published ones.
     """
 
     root: str
@@ -70,6 +71,8 @@ class Lake:
 
     def tables(self, dev: str | None = None) -> list[TableName]:
         """Every table that exists, found by its log folder."""
+        if self.is_local and not Path(self.root).is_dir():
+            return []
         store = self.store()
         base = f"_dev/{dev}/" if dev else ""
         found: list[TableName] = []
@@ -85,9 +88,7 @@ class Lake:
     def store(self, *below: str) -> Any:
         """The object store of the root, or of a folder below it."""
         url = "/".join([self.url, *below])
-        if self.is_local:
-            return from_url(url, mkdir=True)
-        return from_url(url, config=dict(self.storage_options))
+        return from_url(url) if self.is_local else from_url(url, config=dict(self.storage_options))
 
     def create(
         self,
