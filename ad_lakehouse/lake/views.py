@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
@@ -103,7 +104,9 @@ class Snapshot:
         schema = pa.schema(table.schema().to_arrow())
         actions = pa.table(table.get_add_actions(flatten=True))
         days = actions[f"partition.{partition}"].to_pylist() if partition else [None] * actions.num_rows
-        base = table.table_uri.removeprefix("file://").rstrip("/")
+        base = table.table_uri.rstrip("/")
+        if base.startswith("file://"):  # percent-encoded; DuckDB takes plain paths
+            base = unquote(base.removeprefix("file://"))
         files = zip(
             actions["path"].to_pylist(),
             days,
