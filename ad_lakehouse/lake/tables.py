@@ -5,8 +5,10 @@ Not here: reading commits (log.py), writing rows (the packages that own them).
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 from urllib.parse import urlparse
 
@@ -14,6 +16,7 @@ import obstore
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
+from obstore.exceptions import AlreadyExistsError
 from obstore.store import from_url
 
 from ad_lakehouse.errors import ForeignTable, NewerFormat, UnreadableTable
@@ -67,7 +70,10 @@ class Lake:
     def uri(self, name: TableName, dev: str | None = None) -> str:
         """Address of a table: a plain path on local disk, else a URL."""
         base = str(Path(self.root).resolve()) if "://" not in self.root else self.url
-        return "/".join([base, *(["_dev", dev] if dev else []), name.layer, name.table])
+        return f"{base}/{self._below(name, dev)}"
+
+    def _below(self, name: TableName, dev: str | None) -> str:
+        return "/".join([*(["_dev", dev] if dev else []), name.layer, name.table])
 
     def tables(self, dev: str | None = None) -> list[TableName]:
         """Every table that exists, found by its log folder."""
@@ -100,28 +106,34 @@ class Lake:
         properties: Mapping[str, str] | None = None,
         dev: str | None = None,
     ) -> DeltaTable:
-        """Creates the table when it is not there, and opens it. Two creators at once make one table."""
+        """Creates the table when it is not there, and opens it. Any number of creators at once make one table.
+
+        The first log entry is made aside and put in place only if there is none: delta-rs' own `mode="ignore"`
+        lets two creators both commit, and the second one changes the table's id under the first one's rows.
+        """
         existing = self.open_if_exists(name, dev=dev)
         if existing is not None:
             return existing
-        uri = self.uri(name, dev)
+        first = f"{0:020d}.json"
+        with TemporaryDirectory() as aside:
+            DeltaTable.create(
+                aside,
+                schema,
+                partition_by=list(partition_by),
+                name=str(name),
+                description=description or None,
+                configuration={
+                    FORMAT_PROPERTY: str(FORMAT),
+                    "delta.enableDeletionVectors": "false",
+                    **(properties or {}),
+                },
+                raise_if_key_not_exists=False,
+            )
+            content = (Path(aside) / "_delta_log" / first).read_bytes()
         if self.is_local:
-            Path(uri).mkdir(parents=True, exist_ok=True)
-        DeltaTable.create(
-            uri,
-            schema,
-            mode="ignore",
-            partition_by=list(partition_by),
-            name=str(name),
-            description=description or None,
-            configuration={
-                FORMAT_PROPERTY: str(FORMAT),
-                "delta.enableDeletionVectors": "false",
-                **(properties or {}),
-            },
-            storage_options=dict(self.storage_options),
-            raise_if_key_not_exists=False,
-        )
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+        with suppress(AlreadyExistsError):
+            obstore.put(self.store(), f"{self._below(name, dev)}/_delta_log/{first}", content, mode="create")
         return self.open(name, dev=dev)
 
     def open(self, name: TableName, *, version: int | None = None, dev: str | None = None) -> DeltaTable:

@@ -1,0 +1,40 @@
+"""Settings come from the environment or secret files, and errors name the variable."""
+
+from pathlib import Path
+
+import pytest
+
+from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.settings import load_settings
+
+
+def test_nested_setting_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AD_LAKEHOUSE_KAFKA__BOOTSTRAP_SERVERS", "broker:9092")
+    monkeypatch.setenv("AD_LAKEHOUSE_LANDING__MAX_BATCH_ROWS", "1000")
+    settings = load_settings()
+    assert settings.kafka.bootstrap_servers == "broker:9092"
+    assert settings.landing.max_batch_rows == 1000
+
+
+def test_secret_comes_from_a_file_and_is_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "ad_lakehouse_alerts").write_text('{"slack_bot_token": "xoxb-very-secret"}')
+    monkeypatch.setenv("AD_LAKEHOUSE_SECRETS_DIR", str(tmp_path))
+    settings = load_settings()
+    assert settings.alerts.slack_bot_token is not None
+    assert settings.alerts.slack_bot_token.get_secret_value() == "xoxb-very-secret"
+    assert "very-secret" not in repr(settings)
+
+
+def test_wrong_value_names_variable_problem_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AD_LAKEHOUSE_LANDING__MAX_BATCH_ROWS", "many")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "AD_LAKEHOUSE_LANDING__MAX_BATCH_ROWS" in caught.value.message
+    assert "valid integer" in caught.value.message
+    assert caught.value.exit_code == 2
+
+
+def test_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AD_LAKEHOUSE_LAKE", "/elsewhere")
+    assert load_settings(lake="here").lake == "here"
+    assert load_settings(lake=None).lake == "/elsewhere"
