@@ -1,0 +1,1 @@
+"""Speed, always beside a peer or the raw limit measured in the same run. `make bench` prints one table."""

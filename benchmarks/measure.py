@@ -1,0 +1,56 @@
+"""Running one measured step in a process of its own.
+
+Belongs here: wall time, CPU seconds and peak memory of a step. Not here: what the steps do.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+MARK = "measured:"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one step took: seconds, CPU seconds (all threads), peak resident bytes, and how many rows it did."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    rows: int
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.rows / self.seconds
+
+    @property
+    def cpu_per_million(self) -> float:
+        return self.cpu_seconds / self.rows * 1e6
+
+
+def report(step: Callable[[], int]) -> None:
+    """Runs `step` (which returns its number of rows) in this process and prints what it took."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    start = time.perf_counter()
+    rows = step()
+    seconds = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+    print(MARK + json.dumps(asdict(Measured(seconds, cpu, after.ru_maxrss * 1024, rows))), flush=True)
+
+
+def measured(module: str, *arguments: Any) -> Measured:
+    """Runs `python -m module arguments…`, which calls `report`, and returns what it printed."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
+    if done.returncode or not lines:
+        raise RuntimeError(
+            f"{' '.join(command)} failed ({done.returncode}):\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
+    return Measured(**json.loads(lines[-1].removeprefix(MARK)))
