@@ -1,0 +1,156 @@
+"""One batch, one commit: rows and the positions behind them enter a bronze table together or not at all.
+
+Belongs here: opening a bronze table for landing, what was delivered, the conflict when another writer was first.
+Not here: where rows come from (sink.py, the file landing), what a commit note means to others (lake/log.py).
+
+The position of a delivery is a Delta transaction (`txn` action: app id, version = next position − 1) in the commit
+that holds its rows. Delta refuses a commit whose app id was written since the handle was opened, but not one with
+a lower version from a fresh handle; therefore the handle that writes is the one the position is read from.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError
+
+from ad_lakehouse.errors import LakehouseError
+from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.lake.log import BATCH_KEY
+
+ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
+WRITER = WriterProperties(compression="ZSTD", compression_level=1)
+
+
+class CommitContended(LakehouseError):
+    """Other writers of the table were first too many times in a row."""
+
+    exit_code = 24
+
+
+class SchemaConflict(LakehouseError):
+    """The table holds a column with another type than its source now has."""
+
+    exit_code = 25
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Records that came from one place: positions from `start` up to, not including, `end` of one app id.
+
+    `origin` names the place in the commit note; `records` were counted as they came, before any was decoded.
+    """
+
+    app_id: str
+    start: int
+    end: int
+    records: int
+    origin: Mapping[str, Any]
+
+    @property
+    def transaction(self) -> Transaction:
+        return Transaction(self.app_id, self.end - 1)
+
+    @property
+    def note(self) -> dict[str, Any]:
+        return {**self.origin, "start": self.start, "end": self.end, "records": self.records}
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a batch becomes: its rows, and the deliveries they came from."""
+
+    rows: pa.Table
+    deliveries: Sequence[Delivery]
+
+
+class BronzeTable:
+    """A bronze table open for landing. One handle reads the positions and writes."""
+
+    def __init__(self, lake: Lake, name: TableName, schema: pa.Schema, description: str = "") -> None:
+        """Creates the table when it is not there, and adds columns that the source has got since."""
+        self.name = name
+        self._lake, self._schema = lake, schema
+        self._handle = lake.create(name, schema, partition_by=["event_date"], description=description)
+        self._evolve()
+
+    @property
+    def version(self) -> int:
+        return int(self._handle.version())
+
+    def position(self, app_id: str) -> int | None:
+        """The next position of an app id in the open version; None when it has landed nothing."""
+        version = self._handle.transaction_version(app_id)
+        return None if version is None else int(version) + 1
+
+    def refresh(self) -> None:
+        """Opens the newest version."""
+        self._handle = self._lake.open(self.name)
+
+    def land(
+        self, batch_id: str, prepare: Callable[[Callable[[str], int | None]], Commit | None], **note: Any
+    ) -> Commit | None:
+        """Commits what `prepare` leaves of a batch after it was told the positions; None when that is nothing.
+
+        `prepare` is called again, with newer positions, whenever another writer was first. Raises
+        `CommitContended` after many such losses.
+        """
+        for _ in range(ATTEMPTS):
+            commit = prepare(self.position)
+            if commit is None:
+                return None
+            try:
+                self._write(commit, {"batch": batch_id, **note, "delivered": [each.note for each in commit.deliveries]})
+            except CommitFailedError:
+                self.refresh()
+                continue
+            return commit
+        raise CommitContended(
+            f"{self.name}: other writers committed first {ATTEMPTS} times in a row.",
+            remedy="Nothing is lost. Land again, with fewer writers of this table at once.",
+        )
+
+    def _write(self, commit: Commit, note: Mapping[str, Any]) -> None:
+        write_deltalake(
+            self._handle,
+            self._fitted(commit.rows),
+            mode="append",
+            writer_properties=WRITER,
+            commit_properties=CommitProperties(
+                custom_metadata={BATCH_KEY: json.dumps(note)},
+                app_transactions=[each.transaction for each in commit.deliveries],
+            ),
+        )
+
+    def _evolve(self) -> None:
+        """Adds the columns that the source has got since the table was made. Another writer may do so first."""
+        for _ in range(ATTEMPTS):
+            there = {field.name: field.type for field in self._handle.schema().fields}
+            wanted = Schema.from_arrow(self._schema).fields
+            for field in wanted:
+                if field.name in there and there[field.name] != field.type:
+                    raise SchemaConflict(
+                        f"{self.name}.{field.name} is {there[field.name]} in the table, {field.type} in its source.",
+                        remedy="Give the changed field a new name in the source's schema.",
+                    )
+            missing = [field for field in wanted if field.name not in there]
+            if not missing:
+                return
+            with contextlib.suppress(CommitFailedError):
+                self._handle.alter.add_columns(missing)
+            self.refresh()
+
+    def _fitted(self, rows: pa.Table) -> pa.Table:
+        """The rows in the table's columns, with nulls in those that another version of the source has added."""
+        known = {field.name: field.type for field in self._schema}
+        there = pa.schema(self._handle.schema().to_arrow())
+        schema = pa.schema([pa.field(each.name, known.get(each.name, each.type)) for each in there])
+        columns = [
+            rows[each.name].cast(each.type) if each.name in known else pa.nulls(rows.num_rows, each.type)
+            for each in schema
+        ]
+        return pa.table(columns, schema=schema)
