@@ -1,0 +1,72 @@
+"""Landing rows a second beside raw consumption of the same topic in the same run.
+
+Belongs here: publishing the records, running both steps, the rows of the table. Not here: other peers.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+import kafka_sinks
+from ad_lakehouse.demo.broker import KafkaBroker
+from benchmarks.measure import Measured, measured
+from benchmarks.records import bid_requests, impressions
+
+PARTITIONS = 3
+SCHEMA = Path(kafka_sinks.__file__).parent / "schemas" / "bid_requests.avsc"
+
+
+def publish(bootstrap: str, topic: str, payloads: Iterator[bytes], count: int) -> int:
+    """Publishes `count` payloads into a new topic; returns their bytes. Old dates must not empty it: no retention."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    made = admin.create_topics([NewTopic(topic, PARTITIONS, 1, config={"retention.ms": "-1"})])
+    made[topic].result(30)
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "linger.ms": 50,
+            "batch.size": 1 << 20,
+            "queue.buffering.max.messages": 500_000,
+        }
+    )
+    size = 0
+    for number, payload in enumerate(islice(payloads, count)):
+        size += len(payload)
+        while True:
+            try:
+                producer.produce(topic, payload, partition=number % PARTITIONS)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        if not number % 10_000:
+            producer.poll(0)
+    if producer.flush(120):
+        raise RuntimeError("not everything was published")
+    return size
+
+
+def landing(rows: int) -> list[tuple[str, int, Measured, Measured]]:
+    """(format, payload bytes, raw consume, landing) for JSON impressions and Avro bid requests."""
+    results = []
+    with tempfile.TemporaryDirectory() as folder, KafkaBroker() as broker:
+        registry = Path(folder) / "registry"
+        registry.mkdir()
+        (registry / "1.avsc").write_text(SCHEMA.read_text())
+        now = time.time_ns() // 1000
+        for form, source, payloads in (
+            ("JSON impressions", "impressions", impressions(7, now)),
+            ("Avro bid requests", "bid_requests", bid_requests(7, now, 1, SCHEMA)),
+        ):
+            topic = f"bench.{source}"
+            size = publish(broker.bootstrap, topic, payloads, rows)
+            raw = measured("benchmarks.raw_consume", broker.bootstrap, topic)
+            ours = measured("benchmarks.land_once", f"{folder}/lake", broker.bootstrap, topic, source, registry)
+            if not raw.rows == ours.rows == rows:
+                raise RuntimeError(f"{form}: published {rows}, consumed {raw.rows}, landed {ours.rows}")
+            results.append((form, size, raw, ours))
+    return results
