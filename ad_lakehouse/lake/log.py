@@ -42,17 +42,24 @@ class Commit:
                     return note
         return {}
 
-    def days(self, column: str) -> set[Day]:
-        """Partition days whose data this commit changed; compaction and retention change none."""
+    def changed_files(self) -> list[dict[str, Any]]:
+        """Its add and remove actions that change rows; compaction and retention have none."""
         if self.note.get("kind") == "retention":
-            return set()
-        touched: set[Day] = set()
-        for action in self.actions:
-            file = action.get("add") or action.get("remove")
-            if file and file.get("dataChange", True):
-                value = (file.get("partitionValues") or {}).get(column)
-                touched.add(date.fromisoformat(value) if value else None)
-        return touched
+            return []
+        files = (action.get("add") or action.get("remove") for action in self.actions)
+        return [file for file in files if file and file.get("dataChange", True)]
+
+    def days(self, column: str) -> set[Day] | None:
+        """Partition days whose rows this commit changed; None when a file was partitioned by something else."""
+        partitions = [file.get("partitionValues") or {} for file in self.changed_files()]
+        if any(column not in values for values in partitions):
+            return None
+        return {date.fromisoformat(values[column]) if values[column] else None for values in partitions}
+
+    @property
+    def size_added(self) -> int:
+        """Bytes of the files it added."""
+        return sum(action["add"]["size"] for action in self.actions if "add" in action)
 
 
 class TableLog:
@@ -82,9 +89,22 @@ class TableLog:
             yield commit
 
     def changed_days(self, column: str, since: int, until: int) -> set[Day] | None:
-        """Days of partition `column` changed in (since, until]; None when the log no longer tells."""
+        """Days of partition `column` changed in (since, until]; None when the log does not tell."""
         commits = self.since(since, until)
-        return None if commits is None else {day for commit in commits for day in commit.days(column)}
+        if commits is None:
+            return None
+        touched: set[Day] = set()
+        for commit in commits:
+            days = commit.days(column)
+            if days is None:
+                return None
+            touched |= days
+        return touched
+
+    def changed(self, since: int, until: int) -> bool | None:
+        """Whether any row changed in (since, until]; None when the log no longer tells."""
+        commits = self.since(since, until)
+        return None if commits is None else any(commit.changed_files() for commit in commits)
 
     def recorded_build(self, version: int) -> dict[str, Any] | None:
         """What the newest build at or before `version` wrote of itself."""

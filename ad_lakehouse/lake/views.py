@@ -19,6 +19,7 @@ import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from ad_lakehouse.lake.retention import retained_from
 from ad_lakehouse.lake.tables import Lake, TableName
 
 DUCKDB_TYPES = {
@@ -96,6 +97,7 @@ class Snapshot:
     columns: Mapping[str, str]  # name → DuckDB type, the Delta schema's order
     partition: str | None
     files: tuple[DataFile, ...]
+    retained_from: date | None = None  # older days were deleted on purpose
 
     @classmethod
     def of(cls, name: TableName, table: DeltaTable) -> "Snapshot":
@@ -121,6 +123,7 @@ class Snapshot:
             {each.name: duckdb_type(each.type) for each in schema},
             partition,
             tuple(DataFile(f"{base}/{path}", day, size, rows) for path, day, size, rows in files),
+            retained_from(table),
         )
 
     def accepted(self, days: Collection[date] | None = None) -> list[DataFile]:
@@ -157,7 +160,7 @@ def scan(files: Collection[DataFile], partition: str | None) -> str:
 def connect(**config: Any) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB whose time zone is UTC."""
     connection = duckdb.connect(":memory:", config=config)
-    connection.execute("set timezone = 'UTC'")
+    connection.execute("set global timezone = 'UTC'")  # global: cursors do not inherit a session's settings
     return connection
 
 

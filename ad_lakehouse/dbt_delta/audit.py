@@ -1,0 +1,33 @@
+"""The check before publishing: blocking checks of a table's contract on the staged rows.
+
+Belongs here: turning failed checks into a failed build. Not here: what is checked, and how (quality/).
+"""
+
+import duckdb
+
+from ad_lakehouse.errors import LakehouseError
+from ad_lakehouse.lake import TableName
+
+
+class BlockedByCheck(LakehouseError):
+    """Staged rows fail a blocking check: nothing was published, the last good version stays."""
+
+    exit_code = 10
+
+
+def check_staged(cursor: duckdb.DuckDBPyConnection, relation: str, name: TableName) -> None:
+    """Raises `BlockedByCheck` with each failed check and its value."""
+    try:
+        from ad_lakehouse.quality.audit import audit
+        from ad_lakehouse.quality.contracts import contract_path
+    except ImportError:
+        return
+    contract = contract_path(name)
+    if contract is None:
+        return
+    failed = [each for each in audit(cursor, relation, contract, blocking_only=True) if not each.passed]
+    if failed:
+        raise BlockedByCheck(
+            f"{name}: {'; '.join(str(each) for each in failed)}. Nothing was published.",
+            remedy=f"Correct the rows or the model; the contract is {contract}.",
+        )

@@ -1,0 +1,180 @@
+"""The versions of all tables that one run reads.
+
+Belongs here: pinning, what changed between a recorded and a pinned version, the DuckDB views of pinned tables.
+Not here: deciding what is stale (plan.py), writing (store.py).
+
+All models of a run read one version of each table, those that the run itself builds excepted: they are pinned
+anew after their commit. Safe for several threads; each brings its own cursor.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date
+from threading import RLock
+
+import duckdb
+from deltalake.exceptions import TableNotFoundError
+
+from ad_lakehouse.dbt_delta.inputs import input_name
+from ad_lakehouse.dbt_delta.plan import Changed, Dependency, Recorded, Version
+from ad_lakehouse.errors import LakehouseError
+from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.lake.log import TableLog
+from ad_lakehouse.lake.tables import LAYERS
+from ad_lakehouse.lake.views import Snapshot, define_view, quoted
+
+SINKS = {"bronze": "Run `ad-lakehouse land` (it creates the landed tables, also empty ones)."}
+INPUT_VIEWS = "select view_name from duckdb_views() where not internal and schema_name = 'main'"
+
+
+class MissingInput(LakehouseError):
+    """A table that a model reads is not in the lake, or cannot be read."""
+
+    exit_code = 8
+
+
+class Pins:
+    """Pinned snapshots by table name; with `dev`, that developer's tables stand in for the published ones."""
+
+    def __init__(self, lake: Lake, dev: str | None = None) -> None:
+        self.lake = lake
+        self.dev = dev
+        self._lock = RLock()
+        self._snapshots: dict[TableName, Snapshot] = {}
+        self._own: set[TableName] = set()
+        self._unreadable: dict[TableName, str] = {}
+
+    def pin_all(self) -> None:
+        """Pins every table as it is now. One that cannot be read is an error only of the models that need it."""
+        with self._lock:
+            for dev in (None, self.dev) if self.dev else (None,):
+                for name in self.lake.tables(dev):
+                    self._pin(name, dev)
+
+    def _pin(self, name: TableName, dev: str | None) -> None:
+        try:
+            self._snapshots[name] = Snapshot.of(name, self.lake.open(name, dev=dev))
+            self._unreadable.pop(name, None)
+        except LakehouseError as error:
+            self._snapshots.pop(name, None)
+            self._unreadable[name] = str(error)
+        if dev:
+            self._own.add(name)
+
+    def pin_latest(self, name: TableName) -> None:
+        """Pins the newest version of one table."""
+        with self._lock:
+            try:
+                self._pin(name, self._dev_of(name))
+            except TableNotFoundError:
+                self._snapshots.pop(name, None)
+
+    def built(self, snapshot: Snapshot) -> None:
+        """The run itself made this version of a table of its target."""
+        with self._lock:
+            self._snapshots[snapshot.name] = snapshot
+            if self.dev:
+                self._own.add(snapshot.name)
+
+    def __iter__(self) -> Iterable[TableName]:
+        return iter(sorted(self._snapshots))
+
+    def get(self, name: TableName) -> Snapshot:
+        """Raises `MissingInput`."""
+        found = self._snapshots.get(name)
+        if found is not None:
+            return found
+        if name in self._unreadable:
+            raise MissingInput(f"{name} cannot be read: {self._unreadable[name]}")
+        raise MissingInput(
+            f"{name} is not in the lake {self.lake.root}.",
+            remedy=SINKS.get(name.layer, f"Build it first: dbt build --select +{name.table}"),
+        )
+
+    def _dev_of(self, name: TableName) -> str | None:
+        return self.dev if name in self._own else None
+
+    def versions(self, names: Iterable[str]) -> dict[str, Version]:
+        """Raises `MissingInput`."""
+        found = [self.get(TableName.parse(name)) for name in names]
+        return {str(each.name): Version(each.table_id, each.version) for each in found}
+
+    def retained(self, names: Iterable[str]) -> dict[str, date]:
+        """The first day kept by each of the tables that retention touched."""
+        found = [self.get(TableName.parse(name)) for name in names]
+        return {str(each.name): each.retained_from for each in found if each.retained_from}
+
+    def catch_up(self, recorded: Recorded) -> None:
+        """Pins anew the inputs of which a build that ran meanwhile has published results of a later version.
+
+        Without this a run that began earlier would put the older result back.
+        """
+        for name, version in recorded.inputs.items():
+            pinned = self._snapshots.get(TableName.parse(name))
+            if pinned and pinned.table_id == version.id and pinned.version < version.version:
+                self.pin_latest(pinned.name)
+
+    def changed(self, now: Mapping[str, Version], recorded: Recorded) -> dict[str, Changed]:
+        """What changed in each input that has another version than the recorded one."""
+        return {
+            name: self._changed(TableName.parse(name), recorded.inputs[name].version, version.version)
+            for name, version in now.items()
+            if version.version != recorded.inputs[name].version
+        }
+
+    def _changed(self, name: TableName, since: int, until: int) -> Changed:
+        log = TableLog(self.lake, name, self._dev_of(name))
+        partition = self.get(name).partition
+        if partition is None:
+            changed = log.changed(since, until)
+            if changed is False:
+                return Changed(frozenset())
+            return Changed(None, "changed" if changed else f"has no log back to version {since}")
+        days = log.changed_days(partition, since, until)
+        if days is None:
+            return Changed(None, f"has no log back to version {since}, or another partitioning")
+        return Changed(frozenset(day for day in days if day is not None))
+
+    def define_view(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> None:
+        """The view `layer.table` of the pinned version."""
+        with self._lock:
+            define_view(cursor, self.get(name))
+
+    def define_views(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """A view for each pinned table, in place of all that was there."""
+        with self._lock:
+            for (view,) in cursor.execute(INPUT_VIEWS).fetchall():
+                cursor.execute(f"drop view {quoted(view)}")
+            for layer in LAYERS:
+                cursor.execute(f"drop schema if exists {layer} cascade")
+                cursor.execute(f"create schema {layer}")
+            for name in sorted(self._snapshots):
+                self.define_view(cursor, name)
+
+    def define_input(self, cursor: duckdb.DuckDBPyConnection, dependency: Dependency) -> None:
+        """The view `"layer.table[…]"` of all days, for whoever runs a model's SQL without rebuilding its table."""
+        with self._lock:
+            name = TableName.parse(dependency.table)
+            self._check_window(dependency)
+            cursor.execute(
+                f"create or replace view {quoted(input_name(dependency))} as "
+                f"select * from {quoted(name.layer)}.{quoted(name.table)}"
+            )
+
+    def limit_input(
+        self, cursor: duckdb.DuckDBPyConnection, dependency: Dependency, output: Collection[date] | None
+    ) -> None:
+        """The same name on this cursor alone, limited to the days that `output` days read (None: all)."""
+        snapshot = self._check_window(dependency)
+        days = None if output is None else dependency.input_days(output)
+        cursor.execute(
+            f"create or replace temp view {quoted(input_name(dependency))} as "
+            + snapshot.query(cursor, snapshot.accepted(days))
+        )
+
+    def _check_window(self, dependency: Dependency) -> Snapshot:
+        snapshot = self.get(TableName.parse(dependency.table))
+        if dependency.window is not None and snapshot.partition is None:
+            raise MissingInput(
+                f"{dependency.table} has no day partition.", remedy=f"Read it by lake_all(…{snapshot.name.table}…)."
+            )
+        return snapshot

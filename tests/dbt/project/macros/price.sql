@@ -1,0 +1,1 @@
+{% macro priced(column) %}({{ column }} * {{ var('price') }}){% endmacro %}
