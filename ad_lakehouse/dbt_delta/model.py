@@ -25,6 +25,7 @@ from ad_lakehouse.dbt_delta.plan import (
 )
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.lake.log import TableLog
+from ad_lakehouse.lake.tables import LAYERS
 from ad_lakehouse.lake.views import Snapshot
 
 DAY = "event_date"
@@ -45,6 +46,8 @@ class Model:
     def of(cls, schema: str, table: str, sql: str, config: Mapping[str, Any], **more: Any) -> "Model":
         """Raises `ModelError` for a configuration that makes no sense."""
         name = TableName(schema, table)
+        if schema not in LAYERS:
+            raise ModelError(f"{name}: {schema} is no layer of the lake.", remedy=f"Use one of {', '.join(LAYERS)}.")
         partition = config.get("partition_by", DAY)
         if isinstance(partition, list):
             partition = partition[0] if len(partition) == 1 else partition
@@ -92,8 +95,7 @@ def plan_model(
     by_day = model.partition is not None
     recorded = None
     if output is not None:
-        note = TableLog(pins.lake, model.name, pins.dev).recorded_build(output.version())
-        recorded = Recorded.of(note) if note else None
+        recorded = Recorded.of(TableLog(pins.lake, model.name, pins.dev).recorded_build(output.version()))
         if recorded:
             pins.catch_up(recorded)
     now = pins.versions(model.inputs)

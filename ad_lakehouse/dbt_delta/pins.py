@@ -21,8 +21,9 @@ from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import TableLog
 from ad_lakehouse.lake.tables import LAYERS
 from ad_lakehouse.lake.views import Snapshot, define_view, quoted
+from ad_lakehouse.settings import PREFIX
 
-SINKS = {"bronze": "Run `ad-lakehouse land` (it creates the landed tables, also empty ones)."}
+LANDING = "Land it first: ad-lakehouse land (which creates the landed tables, empty ones too)."
 INPUT_VIEWS = "select view_name from duckdb_views() where not internal and schema_name = 'main'"
 
 
@@ -68,15 +69,13 @@ class Pins:
             except TableNotFoundError:
                 self._snapshots.pop(name, None)
 
-    def built(self, snapshot: Snapshot) -> None:
-        """The run itself made this version of a table of its target."""
+    def built(self, cursor: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+        """The run itself made this version of a table of its target: what follows reads it."""
         with self._lock:
             self._snapshots[snapshot.name] = snapshot
             if self.dev:
                 self._own.add(snapshot.name)
-
-    def __iter__(self) -> Iterable[TableName]:
-        return iter(sorted(self._snapshots))
+            define_view(cursor, snapshot)
 
     def get(self, name: TableName) -> Snapshot:
         """Raises `MissingInput`."""
@@ -86,8 +85,8 @@ class Pins:
         if name in self._unreadable:
             raise MissingInput(f"{name} cannot be read: {self._unreadable[name]}")
         raise MissingInput(
-            f"{name} is not in the lake {self.lake.root}.",
-            remedy=SINKS.get(name.layer, f"Build it first: dbt build --select +{name.table}"),
+            f"{name} is not in the lake {self.lake.url} ({PREFIX}LAKE).",
+            remedy=LANDING if name.layer == "bronze" else f"Build it first: dbt build --select +{name.table}",
         )
 
     def _dev_of(self, name: TableName) -> str | None:
@@ -134,11 +133,6 @@ class Pins:
             return Changed(None, f"has no log back to version {since}, or another partitioning")
         return Changed(frozenset(day for day in days if day is not None))
 
-    def define_view(self, cursor: duckdb.DuckDBPyConnection, name: TableName) -> None:
-        """The view `layer.table` of the pinned version."""
-        with self._lock:
-            define_view(cursor, self.get(name))
-
     def define_views(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """A view for each pinned table, in place of all that was there."""
         with self._lock:
@@ -148,7 +142,7 @@ class Pins:
                 cursor.execute(f"drop schema if exists {layer} cascade")
                 cursor.execute(f"create schema {layer}")
             for name in sorted(self._snapshots):
-                self.define_view(cursor, name)
+                define_view(cursor, self._snapshots[name])
 
     def define_input(self, cursor: duckdb.DuckDBPyConnection, dependency: Dependency) -> None:
         """The view `"layer.table[…]"` of all days, for whoever runs a model's SQL without rebuilding its table."""

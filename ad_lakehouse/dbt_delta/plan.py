@@ -52,7 +52,10 @@ class Recorded:
     inputs: Mapping[str, Version]
 
     @classmethod
-    def of(cls, note: Mapping[str, Any]) -> "Recorded":
+    def of(cls, note: Mapping[str, Any] | None) -> "Recorded | None":
+        """From the commit's note; None when there is none or it says something else."""
+        if note is None or not {"code", "inputs"} <= note.keys():
+            return None
         inputs = {name: Version(each["id"], each["version"]) for name, each in note["inputs"].items()}
         return cls(note["code"], inputs)
 

@@ -19,8 +19,9 @@ from typing import Any
 import duckdb
 from dbt.adapters.contracts.connection import AdapterResponse
 from dbt.adapters.duckdb.plugins import BasePlugin
-from dbt_common.exceptions import DbtRuntimeError
+from dbt_common.exceptions import DbtDatabaseError, DbtRuntimeError
 from dbt_common.invocation import get_invocation_id
+from deltalake.exceptions import DeltaError
 
 from ad_lakehouse.dbt_delta.inputs import parse_input_name
 from ad_lakehouse.dbt_delta.model import Model
@@ -145,8 +146,10 @@ class Plugin(BasePlugin):  # type: ignore[misc]  # dbt is not typed
 
 @contextmanager
 def speaking_to_dbt() -> Iterator[None]:
-    """Our errors as dbt's, so that dbt prints them as a message and not as a traceback."""
+    """Errors as dbt's, so that dbt prints them as a message and not as a traceback."""
     try:
         yield
-    except LakehouseError as error:
+    except duckdb.Error as error:
+        raise DbtDatabaseError(str(error)) from error
+    except (LakehouseError, DeltaError) as error:
         raise DbtRuntimeError(str(error)) from error
