@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ad_lakehouse.errors import ConfigurationError
@@ -47,16 +47,37 @@ class TransformSettings(BaseModel):
 class AlertSettings(BaseModel):
     """Where alerts go; a channel without its setting is off."""
 
+    name: str = Field(
+        "ad-lakehouse",
+        description="Stands in every message and before each PagerDuty key: give each lake its own",
+    )
     slack_bot_token: SecretStr | None = None
-    slack_channel: str = ""
+    slack_channel: str = Field("", description="Where the bot posts; routes may name further channels")
     slack_webhook_url: SecretStr | None = None
     slack_api_url: str = "https://slack.com/api"
     pagerduty_routing_key: SecretStr | None = None
+    pagerduty_routing_keys: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Further PagerDuty services; routes call them pagerduty:<name>"
+    )
     pagerduty_url: str = "https://events.pagerduty.com/v2/enqueue"
     webhook_url: SecretStr | None = None
-    apprise_urls: list[SecretStr] = Field(default_factory=list)
+    webhooks: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Further webhooks; routes call them webhook:<name>"
+    )
+    apprise_urls: list[SecretStr] = Field(
+        default_factory=list, description="Any other service; routes call them apprise:1, apprise:2, …"
+    )
     heartbeat_url: SecretStr | None = Field(None, description="Called on each healthy evaluation")
     routes: Path | None = Field(None, description="YAML of routes, quiet hours and snoozes")
+    timeout_seconds: float = Field(10.0, gt=0, le=60, description="For one message to one channel")
+
+    @field_validator("slack_webhook_url", "webhook_url", "heartbeat_url", "webhooks")
+    @classmethod
+    def _web_address(cls, value: Any) -> Any:
+        for secret in value.values() if isinstance(value, dict) else [value]:
+            if secret and not secret.get_secret_value().startswith(("http://", "https://")):
+                raise ValueError("must start with http:// or https:// (the value is not shown, it may be a secret)")
+        return value
 
 
 class Settings(BaseSettings):
