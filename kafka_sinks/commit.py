@@ -3,15 +3,16 @@
 Belongs here: opening a bronze table for landing, what was delivered, the conflict when another writer was first.
 Not here: where rows come from (sink.py, the file landing), what a commit note means to others (lake/log.py).
 
-The position of a delivery is a Delta transaction (`txn` action: app id, version = next position − 1) in the commit
-that holds its rows. Delta refuses a commit whose app id was written since the handle was opened, but not one with
-a lower version from a fresh handle; therefore the handle that writes is the one the position is read from.
+How far a place is landed is a Delta transaction (`txn` action: app id, version) in the commit that holds the rows.
+Delta refuses a commit whose app id was written since the handle was opened, but not one with a lower version from a
+fresh handle; therefore the handle that writes is the one the transactions are read from.
 """
 
 import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ from deltalake.exceptions import CommitFailedError
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import BATCH_KEY
+from ad_lakehouse.lake.retention import retained_from
 
 ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
 WRITER = WriterProperties(compression="ZSTD", compression_level=1)
@@ -40,24 +42,16 @@ class SchemaConflict(LakehouseError):
 
 @dataclass(frozen=True)
 class Delivery:
-    """Records that came from one place: positions from `start` up to, not including, `end` of one app id.
+    """Records that came from one place, and how far that place is landed with them.
 
-    `origin` names the place in the commit note; `records` were counted as they came, before any was decoded.
+    `version` is what the Delta transaction of `app_id` becomes; `records` were counted as they came, before any was
+    decoded; `note` names the place in the commit, so that the ledger can compare.
     """
 
     app_id: str
-    start: int
-    end: int
+    version: int
     records: int
-    origin: Mapping[str, Any]
-
-    @property
-    def transaction(self) -> Transaction:
-        return Transaction(self.app_id, self.end - 1)
-
-    @property
-    def note(self) -> dict[str, Any]:
-        return {**self.origin, "start": self.start, "end": self.end, "records": self.records}
+    note: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -82,29 +76,33 @@ class BronzeTable:
     def version(self) -> int:
         return int(self._handle.version())
 
-    def position(self, app_id: str) -> int | None:
-        """The next position of an app id in the open version; None when it has landed nothing."""
+    @property
+    def retained_from(self) -> date | None:
+        """The first day the table still keeps; rows of earlier days are not taken any more."""
+        return retained_from(self._handle)
+
+    def landed(self, app_id: str) -> int | None:
+        """The transaction version of an app id in the open version; None when it has landed nothing."""
         version = self._handle.transaction_version(app_id)
-        return None if version is None else int(version) + 1
+        return None if version is None else int(version)
 
     def refresh(self) -> None:
         """Opens the newest version."""
         self._handle = self._lake.open(self.name)
 
-    def land(
-        self, batch_id: str, prepare: Callable[[Callable[[str], int | None]], Commit | None], **note: Any
-    ) -> Commit | None:
-        """Commits what `prepare` leaves of a batch after it was told the positions; None when that is nothing.
+    def land(self, batch_id: str, prepare: Callable[["BronzeTable"], Commit | None], **note: Any) -> Commit | None:
+        """Commits what `prepare` leaves of a batch when it sees the table; None when that is nothing.
 
-        `prepare` is called again, with newer positions, whenever another writer was first. Raises
-        `CommitContended` after many such losses.
+        `prepare` is called again, with a newer table, whenever another writer was first. Raises `CommitContended`
+        after many such losses.
         """
         for _ in range(ATTEMPTS):
-            commit = prepare(self.position)
+            commit = prepare(self)
             if commit is None:
                 return None
+            delivered = [dict(each.note) for each in commit.deliveries]
             try:
-                self._write(commit, {"batch": batch_id, **note, "delivered": [each.note for each in commit.deliveries]})
+                self._write(commit, {"batch": batch_id, **note, "delivered": delivered})
             except CommitFailedError:
                 self.refresh()
                 continue
@@ -122,7 +120,7 @@ class BronzeTable:
             writer_properties=WRITER,
             commit_properties=CommitProperties(
                 custom_metadata={BATCH_KEY: json.dumps(note)},
-                app_transactions=[each.transaction for each in commit.deliveries],
+                app_transactions=[Transaction(each.app_id, each.version) for each in commit.deliveries],
             ),
         )
 

@@ -108,7 +108,7 @@ class Reader:
         begun = dict(position)
         held: list[Batch] = []
         rows = size = 0
-        typical = 1_000  # bytes of a record, corrected by what comes
+        typical = 100_000  # bytes of a record: careful at first, corrected by what comes
         heard = time.monotonic()
         while pending and not self._stopped:
             left = sum(pending[partition].end - position[partition] for partition in pending)

@@ -5,7 +5,7 @@ Not here: the columns' types (sources.py), decoding.
 """
 
 from collections import Counter
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import pyarrow as pa
@@ -53,7 +53,40 @@ def reasons(rows: pa.Table) -> Counter[str]:
     return Counter({each["values"]: each["counts"] for each in counted.to_pylist()})
 
 
+def origins(place: pa.Array | str, partitions: pa.Array | None, numbers: pa.Array, times: pa.Array) -> pa.StringArray:
+    """One text a row that tells the record from every other: the origin of records that are to stay distinct.
+
+    `place` is the topic or file, `numbers` offsets or rows. Made of what stands in the row itself, so that a replay
+    gives the same; the record's time tells a recreated topic's offset 0 from the first topic's.
+    """
+    inner = numbers if partitions is None else joined_text(partitions, numbers)
+    return joined_text(place, inner, pc.fill_null(times.cast(pa.int64()), -1))
+
+
 def joined_text(*parts: pa.Array | str) -> pa.StringArray:
-    """Parts joined by colons, one text a row: the origin of a record without an id that is to stay distinct."""
+    """Parts joined by colons."""
     texts = [part if isinstance(part, str) else part.cast(pa.string()) for part in parts]
     return pc.binary_join_element_wise(*texts, ":")
+
+
+def reject_before(day: date | None, rows: pa.Table, payloads: pa.BinaryArray) -> pa.Table:
+    """The rows, those of days that retention has deleted rejected: their day will not be built again."""
+    if day is None:
+        return rows
+    mask = pc.fill_null(pc.less(rows["event_date"], pa.scalar(day)), False).combine_chunks()
+    if not pc.any(mask).as_py():
+        return rows
+    filled = {
+        "_reason": pa.scalar("after_retention"),
+        "_error": pa.scalar(f"the table keeps days from {day} on"),
+        "_raw": payloads,
+    }
+    landing = {"_topic", "_partition", "_offset", "_timestamp", "_key", "_headers", "_file", "_row"}
+    columns = []
+    for column in rows.schema:
+        if column.name in landing | {"_landed_at", "_batch"}:
+            columns.append(rows[column.name])
+        else:
+            value = filled.get(column.name, pa.scalar(None, column.type))
+            columns.append(pc.if_else(mask, value, rows[column.name]).cast(column.type))
+    return pa.table(columns, schema=rows.schema)

@@ -6,7 +6,7 @@ positions.py, consume.py, decode/, commit.py), a service that never stops, when 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from kafka_sinks.cluster import Cluster, Topic
 from kafka_sinks.commit import BronzeTable, Commit, Delivery
 from kafka_sinks.consume import Batch, Reader
 from kafka_sinks.decode import decode_batch
-from kafka_sinks.origin import batch_id, bronze_rows, joined_text, reasons
+from kafka_sinks.origin import batch_id, bronze_rows, origins, reasons, reject_before
 from kafka_sinks.positions import Gap, Plan, Range, app_id, plan_ranges
 from kafka_sinks.sources import Source, bronze_schema
 
@@ -68,19 +68,20 @@ def land_topic(
     accept_loss: bool = False,
     progress: Callable[[LandReport], None] = lambda _: None,
     clock: Callable[[], datetime] = utc_now,
+    timeout: float = 10.0,
 ) -> LandReport:
     """Lands the source's topic up to its last stable offsets. May run beside other sinks of the same topic.
 
-    `progress` is told after each batch. Raises `KafkaUnreachable`, `TopicMissing`, `PositionLost` (unless
-    `accept_loss`), `ReadFailed`, `CommitContended`; batches committed before the error stay, and the next run goes
-    on behind them.
+    `progress` is told after each batch; questions to the broker wait at most `timeout` seconds. Raises
+    `KafkaUnreachable`, `TopicMissing`, `PositionLost` (unless `accept_loss`), `ReadFailed`, `CommitContended`;
+    batches committed before the error stay, and the next run goes on behind them.
     """
     if source.topic is None:
         raise ConfigurationError(
             f"Source {source.name} has no topic.", remedy="Set `topic` in its YAML, or land its files."
         )
     begun = time.monotonic()
-    cluster = Cluster(settings.kafka)
+    cluster = Cluster(settings.kafka, timeout)
     topic = cluster.topic(source.topic)
     watermarks = cluster.watermarks(topic)
     name = TableName("bronze", source.name)
@@ -133,13 +134,13 @@ class TopicRun:
 
     def positions(self) -> dict[int, int | None]:
         """The next offset of each partition in the version that is open for writing."""
-        return {partition: self._table.position(app_id(self._topic, partition)) for partition in self._topic.partitions}
+        return {partition: self._position(self._table, partition) for partition in self._topic.partitions}
 
     def accept(self, plan: Plan) -> None:
         """Commits the positions behind the gaps, with the gaps in the note and no rows."""
 
-        def prepare(position: Callable[[str], int | None]) -> Commit | None:
-            still = [gap for gap in plan.gaps if position(app_id(self._topic, gap.partition)) == gap.start]
+        def prepare(table: BronzeTable) -> Commit | None:
+            still = [gap for gap in plan.gaps if self._position(table, gap.partition) == gap.start]
             deliveries = [self._delivery(gap.partition, Range(gap.start, gap.end), 0, lost=True) for gap in still]
             return Commit(self._schema.empty_table(), deliveries) if deliveries else None
 
@@ -152,10 +153,12 @@ class TopicRun:
         identity = batch_id(landed_at, uuid4())
         rows = self._rows(batch, landed_at, identity)
 
-        def prepare(position: Callable[[str], int | None]) -> Commit | None:
-            left = untaken(batch.ranges, {p: position(app_id(self._topic, p)) for p in batch.ranges})
+        def prepare(table: BronzeTable) -> Commit | None:
+            left = untaken(batch.ranges, {p: self._position(table, p) for p in batch.ranges})
             deliveries = [self._delivery(p, each, batch.records(p, each.start)) for p, each in left.items()]
-            kept = rows if left == batch.ranges else rows.filter(pa.array(inside(batch, left)))
+            kept = reject_before(table.retained_from, rows, batch.payloads)
+            if left != batch.ranges:
+                kept = kept.filter(pa.array(inside(batch, left)))
             return Commit(kept, deliveries) if deliveries else None
 
         commit = self._table.land(identity, prepare)
@@ -178,7 +181,7 @@ class TopicRun:
             batch.payloads,
             pc.coalesce(batch.times, pa.scalar(landed_at, pa.timestamp("us", "UTC"))),
             limits=self._settings.landing,
-            origins=joined_text(self._topic.topic_id, batch.partitions, batch.offsets) if keep else None,
+            origins=origins(self._topic.name, batch.partitions, batch.offsets, batch.times) if keep else None,
         )
         return bronze_rows(
             self._schema,
@@ -193,9 +196,21 @@ class TopicRun:
             _batch=identity,
         )
 
+    def _position(self, table: BronzeTable, partition: int) -> int | None:
+        version = table.landed(app_id(self._topic, partition))
+        return None if version is None else version + 1
+
     def _delivery(self, partition: int, each: Range, records: int, **more: bool) -> Delivery:
-        origin = {"topic": self._topic.name, "topic_id": self._topic.topic_id, "partition": partition, **more}
-        return Delivery(app_id(self._topic, partition), each.start, each.end, records, origin)
+        note = {
+            "topic": self._topic.name,
+            "topic_id": self._topic.topic_id,
+            "partition": partition,
+            "start": each.start,
+            "end": each.end,
+            "records": records,
+            **more,
+        }
+        return Delivery(app_id(self._topic, partition), each.end - 1, records, note)
 
 
 def untaken(ranges: Mapping[int, Range], positions: Mapping[int, int | None]) -> dict[int, Range]:
@@ -213,7 +228,7 @@ def inside(batch: Batch, ranges: Mapping[int, Range]) -> np.ndarray[Any, np.dtyp
     return mask
 
 
-def ahead(batches: Iterator[Batch], stop: Callable[[], None]) -> Iterator[Batch]:
+def ahead(batches: Iterator[Batch], stop: Callable[[], None]) -> Generator[Batch, None, None]:
     """The same batches, the next one read in a thread of its own; `stop` ends a read that nobody waits for."""
     with ThreadPoolExecutor(1, thread_name_prefix="kafka-reader") as pool:
         coming = pool.submit(next, batches, None)

@@ -1,0 +1,113 @@
+"""Topics with known records, and what a table and an independent consumer hold of them.
+
+Belongs here: what the tests of landing share. Not here: fixtures (conftest.py), assertions.
+"""
+
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.lake.log import TableLog
+from ad_lakehouse.settings import KafkaSettings, LandingSettings, Settings
+from kafka_sinks.sources import Source, load_sources
+
+IMPRESSIONS = TableName("bronze", "impressions")
+
+
+def settings_for(bootstrap: str, **landing: Any) -> Settings:
+    """Settings of a test: its broker, its own limits."""
+    return Settings(
+        kafka=KafkaSettings(bootstrap_servers=bootstrap, group=f"test-{uuid.uuid4().hex}"),
+        landing=LandingSettings(**landing),
+    )
+
+
+def impressions_from(topic: str) -> Source:
+    """The built-in source of impressions, read from another topic."""
+    return load_sources(None)["impressions"].model_copy(update={"topic": topic})
+
+
+def new_topic(bootstrap: str, name: str = "", partitions: int = 2, **config: str) -> str:
+    """Creates a topic that no other test uses."""
+    name = name or f"impressions-{uuid.uuid4().hex[:8]}"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(20)
+    return name
+
+
+def impression(number: int, **more: Any) -> bytes:
+    """A minimal record, distinct by its number."""
+    now = datetime.now(UTC).isoformat()
+    record = {"event_ts": now, "creative_id": f"c{number % 7}", "user_id": f"u{number}", "site": "news.example"}
+    return json.dumps(record | more).encode()
+
+
+def publish(bootstrap: str, topic: str, payloads: Iterable[bytes | None], partitions: int = 2, **more: Any) -> None:
+    """Publishes the payloads over the partitions in turn."""
+    producer = Producer({"bootstrap.servers": bootstrap})
+    for number, payload in enumerate(payloads):
+        producer.produce(topic, payload, partition=number % partitions, **more)
+    assert producer.flush(20) == 0
+
+
+def committed_records(bootstrap: str, topic: str, partitions: int = 2) -> Counter[tuple[int, int]]:
+    """(partition, offset) of every record that an independent read_committed consumer sees."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": f"witness-{uuid.uuid4().hex}",
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+    )
+    seen: Counter[tuple[int, int]] = Counter()
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
+    ended: set[int] = set()
+    deadline = time.monotonic() + 30
+    while len(ended) < partitions and time.monotonic() < deadline:
+        for message in consumer.consume(1_000, 0.1):
+            if message.error() is None:
+                seen[message.partition(), message.offset()] += 1
+            elif message.error().code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition())
+    consumer.close()
+    assert len(ended) == partitions, "the witness did not reach the end"
+    return seen
+
+
+def rows(lake: Lake, columns: str, name: TableName = IMPRESSIONS, where: str = "true") -> list[tuple[Any, ...]]:
+    """A query of all rows of a bronze table, rejected ones included, sorted."""
+    files = lake.open(name).file_uris()
+    if not files:
+        return []
+    connection = duckdb.connect()
+    connection.execute("set timezone = 'UTC'")
+    source = "read_parquet($files, hive_partitioning=true, hive_types={'event_date': date}, union_by_name=true)"
+    return connection.execute(f"select {columns} from {source} where {where} order by all", {"files": files}).fetchall()
+
+
+def landed_records(lake: Lake, topic: str, name: TableName = IMPRESSIONS) -> Counter[tuple[int, int]]:
+    """(partition, offset) of every row of the topic, accepted or rejected."""
+    return Counter(rows(lake, "_partition, _offset", name, f"_topic = '{topic}'"))
+
+
+def notes(lake: Lake, name: TableName = IMPRESSIONS) -> list[dict[str, Any]]:
+    """What each commit wrote of itself, oldest first; {} where it wrote nothing."""
+    log = TableLog(lake, name)
+    return [commit.note for commit in log.since(-1, lake.open(name).version()) or []]
+
+
+def delivered(each: Sequence[dict[str, Any]]) -> int:
+    """Records that the notes say were delivered."""
+    return sum(place["records"] for note in each for place in note.get("delivered", []))
