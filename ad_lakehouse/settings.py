@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ad_lakehouse.errors import ConfigurationError
@@ -46,6 +46,8 @@ class TransformSettings(BaseModel):
 
 class AlertSettings(BaseModel):
     """Where alerts go; a channel without its setting is off."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # inputs here are mostly secrets
 
     name: str = Field(
         "ad-lakehouse",
