@@ -40,7 +40,7 @@ class Model:
     partition: str | None = DAY
     sort_by: tuple[str, ...] = ()
     description: str = ""
-    columns: Mapping[str, Any] = field(default_factory=dict)  # of an enforced contract
+    columns: Mapping[str, str] = field(default_factory=dict)  # name → type, of an enforced dbt contract
 
     @classmethod
     def of(cls, schema: str, table: str, sql: str, config: Mapping[str, Any], **more: Any) -> "Model":
@@ -101,7 +101,7 @@ def plan_model(
     now = pins.versions(model.inputs)
     why = "asked for a full refresh" if full_refresh else restart_reason(model.code, now, recorded)
     if why or recorded is None:
-        plan = Plan(None, why or "")
+        plan = Plan(None, why or "", advanced=recorded != Recorded(model.code, now))
     else:
         changed = pins.changed(now, recorded)
         for name, more in (pending or {}).items():

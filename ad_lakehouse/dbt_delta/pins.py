@@ -77,6 +77,9 @@ class Pins:
                 self._own.add(snapshot.name)
             define_view(cursor, snapshot)
 
+    def __contains__(self, name: str) -> bool:
+        return TableName.parse(name) in self._snapshots
+
     def get(self, name: TableName) -> Snapshot:
         """Raises `MissingInput`."""
         found = self._snapshots.get(name)

@@ -54,10 +54,11 @@ class Recorded:
     @classmethod
     def of(cls, note: Mapping[str, Any] | None) -> "Recorded | None":
         """From the commit's note; None when there is none or it says something else."""
-        if note is None or not {"code", "inputs"} <= note.keys():
+        try:
+            inputs = {name: Version(each["id"], each["version"]) for name, each in (note or {})["inputs"].items()}
+            return cls((note or {})["code"], inputs)
+        except KeyError:
             return None
-        inputs = {name: Version(each["id"], each["version"]) for name, each in note["inputs"].items()}
-        return cls(note["code"], inputs)
 
 
 @dataclass(frozen=True)

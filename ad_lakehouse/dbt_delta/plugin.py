@@ -55,7 +55,7 @@ def response(outcome: Outcome) -> Response:
 
 def message(outcome: Outcome) -> str:
     """One line of dbt's output."""
-    if outcome.version is None or outcome.days_rebuilt == 0:
+    if outcome.days_rebuilt == 0:
         return f"nothing to do: {outcome.reason}"
     rebuilt = "all" if outcome.days_rebuilt is None else f"{outcome.days_rebuilt}"
     return f"{rebuilt} days rebuilt, {outcome.days_replaced} replaced, {outcome.rows:,} rows: {outcome.reason}"

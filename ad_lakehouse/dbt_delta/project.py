@@ -17,10 +17,13 @@ def project_dir() -> Path:
     return checkout if (checkout / "dbt_project.yml").exists() else package / "_dbt_project"
 
 
-def writable_folders(project: Path) -> dict[str, str]:
-    """Environment variables for dbt's target and log folders when it cannot write into the project."""
-    if os.access(project, os.W_OK):
-        return {}
-    folder = Path(tempfile.gettempdir()) / f"ad-lakehouse-dbt-{os.getuid()}"
-    wanted = {"DBT_TARGET_PATH": str(folder / "target"), "DBT_LOG_PATH": str(folder / "logs")}
-    return {name: value for name, value in wanted.items() if name not in os.environ}
+def target_folder(project: Path) -> Path:
+    """Where dbt writes what it compiles: `DBT_TARGET_PATH`, else in the project, else in the temporary folder.
+
+    Each target gets a folder of its own inside, so that a build by hand and a scheduled one do not share files.
+    """
+    if named := os.environ.get("DBT_TARGET_PATH"):
+        return Path(named)
+    if os.access(project, os.W_OK) and not project.name.startswith("_"):
+        return project / "target"
+    return Path(tempfile.gettempdir()) / f"ad-lakehouse-dbt-{os.getuid()}"

@@ -73,7 +73,8 @@ class Draft:
 
     @property
     def nothing(self) -> bool:
-        return self.plan.nothing and not self.plan.advanced
+        """Neither rows to publish nor versions to record."""
+        return self.replaced == NOTHING and not self.rewrites and not self.plan.advanced
 
 
 class Build:
@@ -104,7 +105,7 @@ class Build:
         output = self.pins.lake.open_if_exists(self.model.name, dev=self.pins.dev)
         plan = plan_model(self.model, self.pins, output, full_refresh=self.full_refresh)
         draft = Draft(plan, output, self.pins.versions(self.model.inputs))
-        if draft.nothing:
+        if plan.nothing and not plan.advanced:
             return draft
         published = Snapshot.of(self.model.name, output) if output else None
         self.staging.limit_inputs(self.pins, plan)
@@ -124,8 +125,6 @@ class Build:
     def publish(self, draft: Draft) -> Outcome:
         """One commit, or none when there is nothing to say. Raises `Overtaken`."""
         plan = draft.plan
-        if draft.nothing:
-            return Outcome(plan.reason, seconds=self.seconds)
         outcome = Outcome(
             plan.reason,
             days_rebuilt=None if plan.days is None else len(plan.days),
@@ -133,6 +132,8 @@ class Build:
             rows=draft.rows,
             seconds=self.seconds,
         )
+        if draft.nothing:
+            return outcome
         try:
             table = draft.output or self._create()
             self._write(table, draft, self._note(table, draft, outcome))

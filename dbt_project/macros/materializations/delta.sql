@@ -7,10 +7,15 @@
   {%- set target_relation = this.incorporate(type='view') -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {%- set contract = config.get('contract') -%}
+  {%- set columns = {} -%}
+  {%- if contract and contract.enforced -%}
+    {{ get_assert_columns_equivalent(compiled_code) }}
+    {%- for column in model.columns.values() -%}{%- do columns.update({column.name: column.data_type}) -%}{%- endfor -%}
+  {%- endif -%}
   {%- set build = {
     'sql': compiled_code,
     'config': {'partition_by': model.config.get('partition_by', 'event_date'), 'sort_by': model.config.get('sort_by')},
-    'columns': model.columns if contract and contract.enforced else {},
+    'columns': columns,
     'description': model.description,
     'full_refresh': should_full_refresh()
   } -%}
