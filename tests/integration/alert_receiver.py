@@ -6,6 +6,7 @@ Belongs here: the other side of the alert tests. Not here: tests.
 import json
 import threading
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -24,12 +25,13 @@ class Received:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer; `hang` waits until the receiver ends."""
+    """What to answer; `hang` waits until the receiver ends; `first` is done before answering."""
 
     status: int = 200
     body: str = "ok"
     headers: dict[str, str] = field(default_factory=dict)
     hang: bool = False
+    first: Callable[[], None] | None = None
 
 
 class Receiver:
@@ -101,6 +103,8 @@ class Receiver:
             self.received.append(received)
             script = self._script[request.path]
             answer = script.popleft() if script else self._behave(received)
+        if answer.first:
+            answer.first()
         if answer.hang:
             self._released.wait(30)
         try:
@@ -127,8 +131,9 @@ class Receiver:
         if not received.headers.get("Authorization", "").startswith("Bearer xoxb-"):
             return {"ok": False, "error": "not_authed"}
         if received.path.endswith("/chat.postMessage"):
-            stamp = f"1700000000.{len(self.slack_messages):06d}"
-            self.slack_messages[stamp] = [received.body]
+            stamp = f"1700000000.{len(self.received):06d}"
+            if "thread_ts" not in received.body:
+                self.slack_messages[stamp] = [received.body]
             return {"ok": True, "channel": "C0123456", "ts": stamp}
         if received.path.endswith("/chat.update"):
             if received.body.get("channel") != "C0123456":
