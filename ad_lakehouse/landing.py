@@ -1,0 +1,91 @@
+"""Landing all that is new: every topic, every file of a folder.
+
+Belongs here: the order of things and one report of them. Not here: how a topic (kafka_sinks) or a file (files/) lands.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.files.landing import FileReport, land_files
+from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.settings import Settings
+from kafka_sinks.cluster import TopicMissing
+from kafka_sinks.sink import LandReport, land_topic
+from kafka_sinks.sources import Source, bronze_schema, load_sources
+
+
+@dataclass
+class LandedAll:
+    """What one landing did: a report a topic and a file, and the topics that are not there yet."""
+
+    topics: list[LandReport] = field(default_factory=list)
+    files: list[FileReport] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        return sum(each.records for each in self.topics) + sum(each.rows for each in self.files)
+
+    @property
+    def rejected(self) -> Counter[str]:
+        every = [each.rejected for each in self.topics] + [each.rejected for each in self.files]
+        return sum(every, Counter[str]())
+
+
+def selected(settings: Settings, only: Collection[str] | None) -> dict[str, Source]:
+    """The sources of the settings, or those named. Raises `ConfigurationError` for an unknown name."""
+    sources = load_sources(settings.landing.sources)
+    unknown = sorted(set(only or ()) - set(sources))
+    if unknown:
+        raise ConfigurationError(
+            f"No source is named {', '.join(unknown)}.", remedy=f"There are: {', '.join(sources)}."
+        )
+    return {name: source for name, source in sources.items() if not only or name in only}
+
+
+def create_tables(lake: Lake, sources: Mapping[str, Source]) -> None:
+    """The bronze table of each source, empty when new, so that models of sources without data build."""
+    for source in sources.values():
+        lake.create(
+            TableName("bronze", source.name),
+            bronze_schema(source),
+            partition_by=["event_date"],
+            description=source.schema.get("doc", ""),
+        )
+
+
+def land_all(
+    lake: Lake,
+    settings: Settings,
+    *,
+    folder: Path | None = None,
+    topics: bool = True,
+    only: Collection[str] | None = None,
+    accept_loss: bool = False,
+    on_topic: Callable[[LandReport], None] = lambda _: None,
+    on_file: Callable[[FileReport], None] = lambda _: None,
+) -> LandedAll:
+    """Lands what is new. Dimensions come as files, so files go first.
+
+    A topic of a built-in source that the broker does not have is no error (not everyone has all four): it is
+    named in `absent`; one that was asked for by name is. Raises what `land_topic` and `land_files` raise.
+    """
+    sources = selected(settings, only)
+    create_tables(lake, sources)
+    report = LandedAll()
+    if folder is not None:
+        report.files = land_files(lake, sources, folder, settings, progress=on_file)
+    if topics:
+        for source in sources.values():
+            if source.topic is None:
+                continue
+            try:
+                report.topics.append(land_topic(lake, source, settings, accept_loss=accept_loss, progress=on_topic))
+            except TopicMissing:
+                if only:
+                    raise
+                report.absent.append(source.topic)
+    return report
