@@ -21,7 +21,7 @@ from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import PREFIX, Settings
 
-QUIET = ("--quiet", "--no-print", "--no-use-colors", "--no-send-anonymous-usage-stats", "--log-level-file", "none")
+QUIET = ("--quiet", "--no-print", "--no-use-colors", "--no-write-json", "--log-level-file", "none")
 
 
 class BuildFailed(LakehouseError):
