@@ -23,7 +23,7 @@ SIMPLE = {
     "double": pa.float64(),
     "float": pa.float64(),
 }
-LOGICAL = {
+LOGICAL: dict[tuple[Any, Any], pa.DataType] = {
     ("long", "timestamp-micros"): TIMESTAMP,
     ("long", "timestamp-millis"): TIMESTAMP,
     ("int", "date"): pa.date32(),

@@ -1,0 +1,115 @@
+"""Writers' schemas: refusing those that are no schema or would harm us, before anything is decoded with them.
+
+Belongs here: depth, recursion, size of a schema; expanding named types. Not here: where they come from
+(registry.py), decoding.
+
+Decoders crash the process on schemas nested thousands deep, or recursive ones; and a few named types that hold each
+other twice, thirty levels long, expand to a thousand million fields.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+DEEPEST = 256
+MOST_NODES = 10_000
+LARGEST_TEXT = 1 << 20
+PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
+
+
+class SchemaRefused(ValueError):
+    """Why a writer's schema is not decoded with."""
+
+
+@dataclass
+class _Expansion:
+    """Named types met so far, by full name, and the nodes made."""
+
+    named: dict[str, dict[str, Any]]
+    nodes: int = 0
+
+
+def checked_schema(text: str) -> dict[str, Any]:
+    """A writer's record schema with every reference to a named type replaced by its definition.
+
+    Raises `SchemaRefused`.
+    """
+    if len(text) > LARGEST_TEXT:
+        raise SchemaRefused(f"the schema has {len(text)} characters, more than {LARGEST_TEXT}")
+    try:
+        schema = json.loads(text)
+    except RecursionError:
+        raise SchemaRefused(f"the schema is nested deeper than {DEEPEST}") from None
+    except ValueError as error:
+        raise SchemaRefused(f"the schema is not JSON: {error}") from None
+    expanded = _expand(schema, "", (), 0, _Expansion({}))
+    if not isinstance(expanded, dict) or expanded["type"] != "record":
+        raise SchemaRefused("the schema is no record")
+    return expanded
+
+
+def _expand(schema: Any, space: str, inside: tuple[str, ...], depth: int, state: _Expansion) -> Any:
+    state.nodes += 1
+    if depth > DEEPEST:
+        raise SchemaRefused(f"the schema is nested deeper than {DEEPEST}")
+    if state.nodes > MOST_NODES:
+        raise SchemaRefused(f"the schema expands to more than {MOST_NODES} parts")
+    if isinstance(schema, list):
+        return [_expand(each, space, inside, depth + 1, state) for each in schema]
+    if isinstance(schema, str):
+        return _referred(schema, space, inside, depth, state)
+    if not isinstance(schema, dict) or "type" not in schema:
+        raise SchemaRefused(f"{str(schema)[:80]!r} is no type")
+    kind = schema["type"]
+    if kind in ("record", "error", "enum", "fixed"):
+        name = _full_name(schema, space)
+        if name in inside:
+            raise SchemaRefused(f"the schema is recursive in {name}")
+        state.named[name] = {**schema, "namespace": name.rpartition(".")[0]}
+        return _named(state.named[name], name, inside, depth, state)
+    if kind == "array":
+        return {**schema, "items": _expand(schema.get("items"), space, inside, depth + 1, state)}
+    if kind == "map":
+        return {**schema, "values": _expand(schema.get("values"), space, inside, depth + 1, state)}
+    if isinstance(kind, str) and kind in PRIMITIVES:
+        return dict(schema)
+    return _expand(kind, space, inside, depth + 1, state)
+
+
+def _referred(name: str, space: str, inside: tuple[str, ...], depth: int, state: _Expansion) -> Any:
+    if name in PRIMITIVES:
+        return name
+    full = next((each for each in (f"{space}.{name}", name) if each in state.named), None)
+    if full is None:
+        raise SchemaRefused(f"type {name[:80]!r} is not defined")
+    if full in inside:
+        raise SchemaRefused(f"the schema is recursive in {full}")
+    return _named(state.named[full], full, inside, depth, state)
+
+
+def _named(schema: dict[str, Any], name: str, inside: tuple[str, ...], depth: int, state: _Expansion) -> dict[str, Any]:
+    # Its own name for each place it stands in: a named type may be defined only once in a schema.
+    alone = {**schema, "name": f"T{state.nodes}", "namespace": "expanded"}
+    if schema["type"] in ("record", "error"):
+        fields = schema.get("fields")
+        if not isinstance(fields, list) or not all(isinstance(each, dict) and "name" in each for each in fields):
+            raise SchemaRefused(f"record {name} has no fields")
+        space = name.rpartition(".")[0]
+        alone["type"] = "record"
+        alone["fields"] = [
+            {"name": each["name"], "type": _expand(each.get("type"), space, (*inside, name), depth + 1, state)}
+            for each in fields
+        ]
+    alone.pop("aliases", None)
+    alone.pop("default", None)
+    return alone
+
+
+def _full_name(schema: dict[str, Any], space: str) -> str:
+    name = str(schema.get("name", ""))
+    if not name:
+        raise SchemaRefused(f"a {schema['type']} has no name")
+    if "." in name:
+        return name
+    space = str(schema.get("namespace") or space)
+    return f"{space}.{name}" if space else name
