@@ -1,0 +1,70 @@
+"""Dagster's UI, daemon and code location as one command, for one machine.
+
+Belongs here: the instance's folder and settings, starting `dagster dev`. Not here: the definitions (defs/), a
+production set-up (docker/).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from ad_lakehouse.settings import PREFIX, load_settings
+
+INSTANCE = """# Written by `ad-lakehouse ui`; yours to change, it is not written again.
+telemetry: {enabled: false}
+freshness: {enabled: true}
+concurrency:
+  runs: {max_concurrent_runs: 2}
+"""
+
+
+@contextmanager
+def demo_environment(home: Path, console: Console) -> Iterator[Path]:
+    """Leads this process to the demo's lake and starts its broker, unless the environment names a lake of its own.
+
+    Yields the folder for Dagster's own storage.
+    """
+    from ad_lakehouse.demo.artefacts import KafkaUnavailable
+    from ad_lakehouse.demo.home import DemoHome
+    from ad_lakehouse.demo.run import broker_of
+
+    if os.environ.get(f"{PREFIX}LAKE"):
+        yield Path(os.environ.get("DAGSTER_HOME") or home / "dagster")
+        return
+    demo = DemoHome(home)
+    try:
+        with broker_of(demo, console) as bootstrap:
+            demo.use(bootstrap)
+            yield demo.dagster
+    except KafkaUnavailable as error:
+        console.print(f"{error.message} Going on with files only.", markup=False)
+        demo.use(None)
+        yield demo.dagster
+
+
+def run_ui(home: Path, *, port: int, console: Console) -> None:
+    """Starts webserver and daemon and waits until Ctrl-C."""
+    from ad_lakehouse.defs.manifest import prepare
+
+    with demo_environment(home, console) as storage:
+        folder = storage.resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "dagster.yaml").exists():
+            (folder / "dagster.yaml").write_text(INSTANCE)
+        load_settings()  # a wrong setting is told here, not in a code server's traceback
+        console.print("Preparing the dbt manifest …")
+        prepare()
+        console.print(f"Dagster: http://127.0.0.1:{port}  (lake {os.environ[PREFIX + 'LAKE']}). Ctrl-C ends it.")
+        command = [sys.executable, "-m", "dagster", "dev", "-m", "ad_lakehouse.definitions", "-h", "127.0.0.1", "-p", str(port)]
+        server = subprocess.Popen(command, env=os.environ | {"DAGSTER_HOME": str(folder)})
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            server.send_signal(signal.SIGINT)
+            server.wait(30)
