@@ -24,7 +24,7 @@ from ad_lakehouse.settings import Settings
 from kafka_sinks.cluster import Cluster, Topic
 from kafka_sinks.commit import BronzeTable, Commit, Delivery
 from kafka_sinks.consume import Batch, Reader
-from kafka_sinks.decode import decode_batch
+from kafka_sinks.decode import decode_batch, open_registry
 from kafka_sinks.origin import batch_id, bronze_rows, origins, reasons, reject_before
 from kafka_sinks.positions import Gap, Plan, Range, app_id, plan_ranges
 from kafka_sinks.sources import Source, bronze_schema
@@ -85,7 +85,7 @@ def land_topic(
     topic = cluster.topic(source.topic)
     watermarks = cluster.watermarks(topic)
     name = TableName("bronze", source.name)
-    table = BronzeTable(lake, name, bronze_schema(source), source.schema.get("doc", ""))
+    table = BronzeTable(lake, name, bronze_schema(source), str(source.schema.get("doc", "")))
     run = TopicRun(source, settings, topic, table, clock, LandReport(name, topic.name))
     plan = plan_ranges(topic, run.positions(), watermarks, accept_loss=accept_loss)
     if plan.gaps:
@@ -131,6 +131,7 @@ class TopicRun:
         self._source, self._settings, self._topic, self._table = source, settings, topic, table
         self._clock, self.report = clock, report
         self._schema = bronze_schema(source)
+        self._registry = open_registry(settings.kafka.schema_registry) if source.wire == "avro" else None
 
     def positions(self) -> dict[int, int | None]:
         """The next offset of each partition in the version that is open for writing."""
@@ -175,12 +176,16 @@ class TopicRun:
         return self.report
 
     def _rows(self, batch: Batch, landed_at: datetime, identity: str) -> pa.Table:
+        if not len(batch):  # markers only
+            return self._schema.empty_table()
         keep = self._source.without_id == "keep"
+        landed = pa.scalar(landed_at, pa.timestamp("us", "UTC"))
         decoded = decode_batch(
             self._source,
             batch.payloads,
-            pc.coalesce(batch.times, pa.scalar(landed_at, pa.timestamp("us", "UTC"))),
+            pa.repeat(landed, len(batch)) if self._source.dimension else pc.coalesce(batch.times, landed),
             limits=self._settings.landing,
+            registry=self._registry,
             origins=origins(self._topic.name, batch.partitions, batch.offsets, batch.times) if keep else None,
         )
         return bronze_rows(

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +34,7 @@ def settings_for(bootstrap: str, **landing: Any) -> Settings:
 
 def impressions_from(topic: str) -> Source:
     """The built-in source of impressions, read from another topic."""
-    return load_sources(None)["impressions"].model_copy(update={"topic": topic})
+    return replace(load_sources()["impressions"], topic=topic)
 
 
 def new_topic(bootstrap: str, name: str = "", partitions: int = 2, **config: str) -> str:
@@ -110,4 +111,4 @@ def notes(lake: Lake, name: TableName = IMPRESSIONS) -> list[dict[str, Any]]:
 
 def delivered(each: Sequence[dict[str, Any]]) -> int:
     """Records that the notes say were delivered."""
-    return sum(place["records"] for note in each for place in note.get("delivered", []))
+    return sum(place.get("records", place.get("rows")) for note in each for place in note.get("delivered", []))

@@ -41,9 +41,7 @@ class Records:
         return self.first + len(self.payloads)
 
 
-def text_records(
-    stream: IO[bytes], *, max_rows: int, max_bytes: int, quoted: bool, skip: int = 0
-) -> Iterator[Records]:
+def text_records(stream: IO[bytes], *, max_rows: int, max_bytes: int, quoted: bool, skip: int = 0) -> Iterator[Records]:
     """Batches of at most `max_rows` records and about `max_bytes`; at least one, and the last is marked so.
 
     `quoted`: a line end inside a quoted field does not end a record (CSV). The first `skip` records (a header) are
