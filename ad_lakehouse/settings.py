@@ -90,6 +90,7 @@ class Settings(BaseSettings):
     lake: str = Field("lake", description="Folder or URL (s3://…) of the lake")
     storage_options: dict[str, str] = Field(default_factory=dict, description="Passed to the object store")
     drop_folder: Path | None = Field(None, description="Folder watched for files to land")
+    contracts: Path | None = Field(None, description="Folder <layer>/<table>.yml of contracts in place of the built-in")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     landing: LandingSettings = Field(default_factory=LandingSettings)
     transform: TransformSettings = Field(default_factory=TransformSettings)

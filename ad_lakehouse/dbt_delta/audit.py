@@ -3,10 +3,14 @@
 Belongs here: turning failed checks into a failed build. Not here: what is checked, and how (quality/).
 """
 
+from pathlib import Path
+
 import duckdb
 
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import TableName
+from ad_lakehouse.quality.audit import audit
+from ad_lakehouse.quality.contracts import contract_path
 
 
 class BlockedByCheck(LakehouseError):
@@ -15,14 +19,11 @@ class BlockedByCheck(LakehouseError):
     exit_code = 10
 
 
-def check_staged(cursor: duckdb.DuckDBPyConnection, relation: str, name: TableName) -> None:
+def check_staged(
+    cursor: duckdb.DuckDBPyConnection, relation: str, name: TableName, own_contracts: Path | None = None
+) -> None:
     """Raises `BlockedByCheck` with each failed check and its value."""
-    try:
-        from ad_lakehouse.quality.audit import audit
-        from ad_lakehouse.quality.contracts import contract_path
-    except ImportError:
-        return
-    contract = contract_path(name)
+    contract = contract_path(name, own_contracts)
     if contract is None:
         return
     failed = [each for each in audit(cursor, relation, contract, blocking_only=True) if not each.passed]

@@ -6,7 +6,9 @@ itself (plan.py), building (store.py).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from deltalake import DeltaTable
@@ -14,10 +16,12 @@ from deltalake import DeltaTable
 from ad_lakehouse.dbt_delta.inputs import ModelError, code_hash, dependencies
 from ad_lakehouse.dbt_delta.pins import Pins
 from ad_lakehouse.dbt_delta.plan import (
+    NOTHING,
     Changed,
     Dependency,
     Plan,
     Recorded,
+    asked,
     frozen,
     kept_before,
     restart_reason,
@@ -80,12 +84,27 @@ class Model:
         return code_hash(self.sql, {"partition_by": self.partition, "columns": self.columns})
 
 
+@dataclass(frozen=True)
+class Request:
+    """What a person asks of a build beyond what changed.
+
+    `days`: output days to rebuild in any case. `contracts`: a folder of contracts in place of the built-in ones.
+    """
+
+    full_refresh: bool = False
+    days: frozenset[date] = NOTHING
+    contracts: Path | None = None
+
+
+NOTHING_ASKED = Request()
+
+
 def plan_model(
     model: Model,
     pins: Pins,
     output: DeltaTable | None,
+    request: Request = NOTHING_ASKED,
     *,
-    full_refresh: bool = False,
     pending: Mapping[str, Changed] | None = None,
 ) -> Plan:
     """What to rebuild of `output` (None: it is not there yet), and why. Raises `MissingInput`.
@@ -99,7 +118,7 @@ def plan_model(
         if recorded:
             pins.catch_up(recorded)
     now = pins.versions(model.inputs)
-    why = "asked for a full refresh" if full_refresh else restart_reason(model.code, now, recorded)
+    why = "asked for a full refresh" if request.full_refresh else restart_reason(model.code, now, recorded)
     if why or recorded is None:
         plan = Plan(None, why or "", advanced=recorded != Recorded(model.code, now))
     else:
@@ -107,7 +126,7 @@ def plan_model(
         for name, more in (pending or {}).items():
             if name in now:
                 changed[name] = both(changed.get(name), more)
-        plan = stale(model.dependencies, changed, by_day=by_day)
+        plan = asked(stale(model.dependencies, changed, by_day=by_day), request.days, by_day=by_day)
     if output is None:
         return plan
     snapshot = Snapshot.of(model.name, output)

@@ -8,7 +8,7 @@ answer makes everything stale, never nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -125,6 +125,13 @@ def stale(dependencies: Iterable[Dependency], changed: Mapping[str, Changed], *,
                 whole = True
     reason = "; ".join(dict.fromkeys(reasons)) or "no input changed"
     return Plan(None if whole else days, reason, advanced=bool(changed))
+
+
+def asked(plan: Plan, days: frozenset[date], *, by_day: bool) -> Plan:
+    """The plan with the `days` that someone asked to rebuild in any case."""
+    if not days or plan.days is None:
+        return plan
+    return replace(plan, days=plan.days | days if by_day else None, reason=f"{plan.reason}; asked for {spoken(days)}")
 
 
 def kept_before(

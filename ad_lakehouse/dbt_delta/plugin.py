@@ -11,7 +11,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -24,8 +25,9 @@ from dbt_common.invocation import get_invocation_id
 from deltalake.exceptions import DeltaError
 
 from ad_lakehouse.dbt_delta.inputs import parse_input_name
-from ad_lakehouse.dbt_delta.model import Model
+from ad_lakehouse.dbt_delta.model import Model, Request
 from ad_lakehouse.dbt_delta.pins import MissingInput, Pins
+from ad_lakehouse.dbt_delta.project import REBUILD_DAYS
 from ad_lakehouse.dbt_delta.store import Build, Outcome
 from ad_lakehouse.errors import ConfigurationError, LakehouseError
 from ad_lakehouse.lake import Lake
@@ -59,6 +61,19 @@ def message(outcome: Outcome) -> str:
         return f"nothing to do: {outcome.reason}"
     rebuilt = "all" if outcome.days_rebuilt is None else f"{outcome.days_rebuilt}"
     return f"{rebuilt} days rebuilt, {outcome.days_replaced} replaced, {outcome.rows:,} rows: {outcome.reason}"
+
+
+def days_asked(text: str) -> frozenset[date]:
+    """The days of `first..last`. Raises `ConfigurationError`."""
+    if not text:
+        return frozenset()
+    try:
+        first, last = map(date.fromisoformat, text.split(".."))
+    except ValueError:
+        raise ConfigurationError(
+            f"Setting {REBUILD_DAYS}: {text!r} is no span of days.", remedy="Write 2026-07-01..2026-07-03."
+        ) from None
+    return frozenset(first + timedelta(n) for n in range((last - first).days + 1))
 
 
 def dev_user() -> str:
@@ -104,6 +119,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]  # dbt is not typed
         lake = Lake(settings.lake, settings.storage_options)
         self.pins = Pins(lake, dev_user() if self.target == "dev" else None)
         self.pins.pin_all()
+        self.request = Request(days=days_asked(os.environ.get(REBUILD_DAYS, "")), contracts=settings.contracts)
         with self.cursor() as cursor:
             self.pins.define_views(cursor)
 
@@ -129,7 +145,8 @@ class Plugin(BasePlugin):  # type: ignore[misc]  # dbt is not typed
                 columns=config["columns"],
             )
             with self.cursor() as cursor:
-                outcome = Build(model, self.pins, cursor, full_refresh=config["full_refresh"]).run()
+                request = replace(self.request, full_refresh=config["full_refresh"])
+                outcome = Build(model, self.pins, cursor, request).run()
             config["response"] = response(outcome)
 
     def _define_input(self, config: dict[str, Any]) -> None:

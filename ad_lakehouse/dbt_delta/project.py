@@ -1,6 +1,6 @@
-"""Where the dbt project is, and where dbt may write.
+"""Where the dbt project is, where dbt may write, and what a run tells the plugin that dbt creates.
 
-Belongs here: paths. Not here: running dbt (run.py).
+Belongs here: paths and names of variables. Not here: running dbt (run.py).
 """
 
 import os
@@ -8,6 +8,9 @@ import tempfile
 from pathlib import Path
 
 import ad_lakehouse
+from ad_lakehouse.settings import PREFIX
+
+REBUILD_DAYS = f"{PREFIX}REBUILD_DAYS"  # 2026-07-01..2026-07-03: these days are rebuilt in any case
 
 
 def project_dir() -> Path:

@@ -16,12 +16,13 @@ from typing import Any
 from ad_lakehouse.dbt_delta.model import Model, plan_model
 from ad_lakehouse.dbt_delta.pins import MissingInput, Pins
 from ad_lakehouse.dbt_delta.plan import Changed, Plan
-from ad_lakehouse.dbt_delta.project import project_dir, target_folder
+from ad_lakehouse.dbt_delta.project import REBUILD_DAYS, project_dir, target_folder
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import PREFIX, Settings
 
-QUIET = ("--quiet", "--no-print", "--no-use-colors", "--no-write-json", "--log-level-file", "none")
+# What dbt would print is in its results; artifacts are for `dbt build` by hand.
+QUIET = ("--log-level", "none", "--no-print", "--no-write-json", "--log-level-file", "none")
 
 
 class BuildFailed(LakehouseError):
@@ -89,11 +90,14 @@ def build(
     vars: Mapping[str, Any] | None = None,  # noqa: A002 dbt's word
     full_refresh: bool = False,
     *,
+    days: tuple[date, date] | None = None,
     tests: bool = False,
     project: Path | None = None,
     progress: Callable[[ModelResult], None] | None = None,
 ) -> BuildReport:
     """Builds the models (with `tests` also dbt's tests, each model's before its children).
+
+    `days`: the first and last output day to rebuild besides those that changed.
 
     A model that fails does not raise, see `BuildReport.raise_if_failed`; `BuildFailed` is raised when dbt itself
     cannot run. `progress` hears of each model as it ends.
@@ -102,7 +106,9 @@ def build(
     command += ["--threads", str(settings.transform.threads)]
     command += [part for each in select or () for part in ("--select", each)]
     command += ["--full-refresh"] if full_refresh else []
-    outcome = invoke(settings, command, target=target, vars=vars, project=project, progress=progress)
+    span = {REBUILD_DAYS: f"{days[0]}..{days[1]}"} if days else {}
+    with environment(span):
+        outcome = invoke(settings, command, target=target, vars=vars, project=project, progress=progress)
     return BuildReport(tuple(result_of(each) for each in outcome.results))
 
 
@@ -177,7 +183,7 @@ def invoke(
             node = event.data.node_info
             progress(ModelResult(node.node_name, node.node_status, event.data.status, event.data.execution_time))
 
-    with environment(settings):
+    with environment(settings_as_environment(settings)):
         DuckDBConnectionManager.close_all_connections()  # a warm process keeps the last run's tables in memory
         try:
             outcome = dbtRunner(callbacks=[on_event]).invoke([*QUIET, *command, *where, *given])
@@ -192,21 +198,28 @@ def result_of(result: Any) -> ModelResult:
     """dbt's result of one node as ours."""
     node = result.node
     name = f"{node.schema}.{node.alias}" if node.resource_type == "model" else node.name
-    return ModelResult(
-        name, str(result.status), str(result.message or ""), result.execution_time, result.adapter_response
-    )
+    figures = dict(result.adapter_response)
+    if "days_replaced" in figures:  # dbt leaves out what is None
+        figures = {"days_rebuilt": None, "version": None, **figures, "rows": figures.pop("rows_affected", 0)}
+    return ModelResult(name, str(result.status), str(result.message or ""), result.execution_time, figures)
 
 
-@contextmanager
-def environment(settings: Settings) -> Iterator[None]:
-    """The environment in which the plugin, which dbt creates, reads these settings."""
+def settings_as_environment(settings: Settings) -> dict[str, str]:
+    """The variables from which the plugin, which dbt creates, reads these settings."""
     transform = settings.transform.model_dump(mode="json", exclude_none=True)
-    wanted = {
+    contracts = {f"{PREFIX}CONTRACTS": str(settings.contracts)} if settings.contracts else {}
+    return {
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         f"{PREFIX}LAKE": settings.lake,
         f"{PREFIX}STORAGE_OPTIONS": json.dumps(settings.storage_options),
         **{f"{PREFIX}TRANSFORM__{name.upper()}": str(value) for name, value in transform.items()},
+        **contracts,
     }
+
+
+@contextmanager
+def environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Sets variables for a while."""
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

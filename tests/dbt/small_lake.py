@@ -22,6 +22,7 @@ from ad_lakehouse.lake.views import Snapshot, connect
 from ad_lakehouse.settings import Settings, TransformSettings
 
 PROJECT = Path(__file__).parent / "project"
+CONTRACTS = Path(__file__).parent / "contracts"  # our tables share names with the product's, not columns
 FIRST = date(2026, 7, 1)
 EVENT = [("event_id", pa.string()), ("event_ts", pa.timestamp("us", "UTC")), ("user_id", pa.string())]
 LANDED = [("_offset", pa.int64()), ("event_date", pa.date32())]
@@ -51,7 +52,7 @@ class SmallLake:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lake = Lake(str(folder / "lake"))
-        self.settings = Settings(lake=str(folder / "lake"), transform=TransformSettings(threads=1))
+        self.settings = Settings(lake=str(folder / "lake"), contracts=CONTRACTS, transform=TransformSettings(threads=1))
         self.offset = 0
         self.full_builds = 0
         for source in SCHEMAS:
