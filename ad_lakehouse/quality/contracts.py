@@ -10,17 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from ad_lakehouse.errors import ConfigurationError
 from ad_lakehouse.lake import TableName
-from ad_lakehouse.quality.contract_format import COLUMN_CHECKS, TABLE_CHECKS, Check, Column, Document, Part
-from ad_lakehouse.quality.yaml_places import Place, Places, read_yaml
+from ad_lakehouse.quality.contract_format import COLUMN_CHECKS, TABLE_CHECKS, Check, Column, Document
+from ad_lakehouse.quality.yaml_places import Place, Places, read_yaml, validated
 
 FOLDER = Path(__file__).parent / "contracts"
-M = TypeVar("M", bound=Part)
 DATASET = re.compile(r"^lake/([a-z_]+)/([A-Za-z0-9_]+)$")
 
 
@@ -96,7 +93,7 @@ def load_contract(path: Path) -> Contract:
 @lru_cache(maxsize=256)
 def _load(path: Path, _changed: int) -> Contract:
     content, places = read_yaml(path)
-    document = _validated(Document, content, places, ())
+    document = validated(Document, content, places, ())
     dataset = DATASET.match(document.dataset)
     expected = f"lake/{path.parent.name}/{path.stem}"
     if dataset is None or document.dataset != expected:
@@ -141,7 +138,7 @@ def _checks(
                 here, kind, f"is no check type for {scope}",
                 f"Did you mean {near[0]}?" if near else f"Use one of {', '.join(types)}.",
             )  # fmt: skip
-        body = _validated(types[kind], written or {}, places, (*here, kind))
+        body = validated(types[kind], written or {}, places, (*here, kind))
         ends = [kind, *([body.qualifier] if body.qualifier else [])]
         check = DeclaredCheck(
             name=re.sub(r"\W", "_", "__".join(["soda", *([column] if column else []), *ends]), flags=re.ASCII),
@@ -153,13 +150,6 @@ def _checks(
             source=written or {},
         )
         yield here, check
-
-
-def _validated(model: type[M], content: Any, places: Places, at: Place) -> M:
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        raise places.of_validation(error, at, sorted(model.model_fields)) from None
 
 
 def _refuse_twins(named: Sequence[tuple[Place, str]], places: Places, remedy: str) -> None:

@@ -6,13 +6,14 @@ Belongs here: reading a file of ours and naming a place in it. Not here: what th
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ad_lakehouse.errors import ConfigurationError
 
+Model = TypeVar("Model", bound=BaseModel)
 Place = tuple[str | int, ...]
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml when it is there: ten times faster
 
@@ -46,6 +47,21 @@ class Places:
             return self.error(place[:-1], place[-1], "is missing", "Add it.")
         message = first["msg"].removeprefix("Value error, ")
         return self.error(place, first["input"], f"is not allowed: {message}", "Correct it.")
+
+
+def validated(
+    model: type[Model], content: Any, places: Places, at: Place = (), *, fields: Sequence[str] | None = None
+) -> Model:
+    """The content as a model; raises `ConfigurationError` with the place of what is wrong.
+
+    Not raised inside `except`: pydantic's error is invisible to the garbage collector and would keep every frame
+    below it alive to the end of the process.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        problem = places.of_validation(error, at, sorted(model.model_fields) if fields is None else fields)
+    raise problem
 
 
 def read_yaml(path: Path) -> tuple[Any, Places]:
