@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ad_lakehouse.settings import LandingSettings
-from kafka_sinks.decode.avro_records import extract_avro
+from kafka_sinks.decode.avro_records import decode_framed
 from kafka_sinks.decode.csv_records import HeaderUnfit, extract_csv, parse_header
+from kafka_sinks.decode.fields import typed_fields
 from kafka_sinks.decode.finish import finish
 from kafka_sinks.decode.json_records import extract_json
 from kafka_sinks.decode.registry import RegistryUnavailable, SchemaRegistry, open_registry
@@ -49,12 +50,13 @@ def decode_batch(
     """
     verdicts = Verdicts(len(payloads))
     if source.wire == "json":
-        extracted = extract_json(source, payloads, verdicts)
+        typed = typed_fields(source, extract_json(source, payloads, verdicts), verdicts)
     elif source.wire == "csv":
-        extracted = extract_csv(source, payloads, verdicts, [header] if header else source.headers)
+        headers = [header] if header else source.headers
+        typed = typed_fields(source, extract_csv(source, payloads, verdicts, headers), verdicts)
     else:
-        extracted = extract_avro(source, payloads, verdicts, registry)
-    return finish(source, extracted, payloads, times, verdicts, limits, origins)
+        typed = decode_framed(source, payloads, verdicts, registry)
+    return finish(source, typed, payloads, times, verdicts, limits, origins)
 
 
 def decode_split(

@@ -9,11 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kafka_sinks.decode.columns import Column, Extracted, one_array, present, query, replace
+from kafka_sinks.decode.columns import Column, Extracted, Typed, one_array, present, query, replace
 from kafka_sinks.decode.verdicts import Rows, rows_of
 from kafka_sinks.sources import Source
-
-Part = tuple[Rows, Extracted]
 
 
 def from_writer(source: Source, records: pa.StructArray) -> Extracted:
@@ -34,32 +32,24 @@ def from_writer(source: Source, records: pa.StructArray) -> Extracted:
     return Extracted(columns, _rescued(records, tops))
 
 
-def merged(source: Source, count: int, parts: Sequence[Part]) -> Extracted:
-    """The columns of several writers, each in its rows, as one; nulls where no writer's record was read."""
+def merged(source: Source, count: int, parts: Sequence[tuple[Rows, Typed]]) -> Typed:
+    """The fields of several writers, each in its rows, as one; nulls where no record was read."""
     if len(parts) == 1 and len(parts[0][0]) == count:
         return parts[0][1]
-    columns = {}
-    for field in source.fields:
-        values = [(rows, extracted.columns[field.name].values) for rows, extracted in parts]
-        columns[field.name] = Column(_scattered(values, count))
-    return Extracted(columns, _scattered([(rows, extracted.rescued) for rows, extracted in parts], count))
-
-
-def _scattered(parts: Sequence[tuple[Rows, pa.Array]], count: int) -> pa.Array:
-    """Arrays put into their rows. Writers of different types meet as text."""
-    filled = [(rows, values) for rows, values in parts if values.null_count < len(values)]
-    if not filled:
-        return pa.nulls(count, pa.string())
-    kinds = {values.type for _, values in filled}
-    if len(kinds) > 1:
-        filled = [(rows, values.cast(pa.string())) for rows, values in filled]
-    whole = pa.concat_arrays([values for _, values in filled])
     places = np.zeros(count, dtype=np.int64)
     absent = np.ones(count, dtype=np.bool_)
-    rows = np.concatenate([rows for rows, _ in filled])
+    rows = np.concatenate([rows for rows, _ in parts]) if parts else np.zeros(0, dtype=np.int64)
     places[rows] = np.arange(len(rows))
     absent[rows] = False
-    return whole.take(pa.array(places, mask=absent))
+    order = pa.array(places, mask=absent)
+
+    def whole(arrays: list[pa.Array], kind: pa.DataType) -> pa.Array:
+        return pa.concat_arrays([pa.array([], kind), *arrays]).take(order)
+
+    columns = {
+        field.name: whole([typed.columns[field.name] for _, typed in parts], field.type) for field in source.fields
+    }
+    return Typed(columns, whole([typed.rescued for _, typed in parts], pa.string()))
 
 
 def _at(records: pa.StructArray, path: Sequence[str]) -> pa.Array | None:

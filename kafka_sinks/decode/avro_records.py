@@ -5,25 +5,32 @@ the writer's columns to ours (avro_columns.py), container files (avro_files.py).
 
 The records of one writer schema are joined behind one container header and read at once. Nothing in Avro says where
 a record ends, so one that is too short or too long would shift all behind it: the reader's schema therefore wraps
-each record with eight guard bytes, random for each batch, which must be there after each.
+each record with eight guard bytes, random for each batch, which must be there after each. Records that are not whole
+are found before (avro_walk.py); the guard holds should the two ever disagree.
 """
 
 import io
 import json
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
+import fastavro
 import numpy as np
+import orjson
 import polars as pl
 import polars_avro
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kafka_sinks.decode.avro_columns import from_writer, merged
-from kafka_sinks.decode.avro_schema import SchemaRefused, checked_schema
-from kafka_sinks.decode.columns import Extracted, bounds, octet
+from kafka_sinks.decode.avro_schema import SchemaRefused, checked_schema, in_bulk
+from kafka_sinks.decode.avro_walk import walk_records
+from kafka_sinks.decode.columns import Typed, bounds, is_utf8, octet, present
+from kafka_sinks.decode.fields import typed_fields
+from kafka_sinks.decode.json_records import extract_json
 from kafka_sinks.decode.registry import RegistryUnavailable, SchemaRegistry
-from kafka_sinks.decode.verdicts import Rows, Verdicts, rows_of
+from kafka_sinks.decode.verdicts import Mask, Rows, Verdicts, rows_of
 from kafka_sinks.sources import Source
 
 FRAME = 5
@@ -31,10 +38,12 @@ GUARD = 8
 FARTHEST = 1 << 30  # without a stop, Arrow's binary_slice counts a negative size
 
 
-def extract_avro(
+def decode_framed(
     source: Source, payloads: pa.BinaryArray, verdicts: Verdicts, registry: SchemaRegistry | None
-) -> Extracted:
-    """Columns of the source's fields, with the faults invalid_avro, not_a_record, unknown_schema and empty."""
+) -> Typed:
+    """The source's fields, with the faults invalid_avro, not_a_record, unknown_schema and empty. Raises
+    `RegistryUnavailable`.
+    """
     lengths = pc.fill_null(pc.binary_length(payloads), 0).to_numpy()
     empty = lengths == 0
     verdicts.reject(rows_of(empty), "empty", "the record has no payload")
@@ -49,11 +58,8 @@ def extract_avro(
         rows = rows_of(framed & (ids == schema_id))
         schema = _writer(schema_id, rows, verdicts, registry)
         if schema is not None:
-            bodies = pc.binary_slice(payloads.take(pa.array(rows)), FRAME, FARTHEST)
-            good, records = decode_records(schema, bodies)
-            lost = np.setdiff1d(np.arange(len(rows)), good)
-            verdicts.reject(rows[lost], "invalid_avro", f"not a record of schema {schema_id}")
-            parts.append((rows[good], from_writer(source, records)))
+            some = payloads if len(rows) == len(payloads) else payloads.take(pa.array(rows))
+            parts += decode_bodies(source, schema, pc.binary_slice(some, FRAME, FARTHEST), rows, verdicts)
     return merged(source, len(payloads), parts)
 
 
@@ -75,10 +81,34 @@ def _writer(schema_id: int, rows: Rows, verdicts: Verdicts, registry: SchemaRegi
         return None
 
 
-def decode_records(schema: dict[str, Any], bodies: pa.BinaryArray) -> tuple[Rows, pa.StructArray]:
-    """Numbers of the records that are whole and valid, and those records in the writer's types."""
+def decode_bodies(
+    source: Source, schema: dict[str, Any], bodies: pa.BinaryArray, rows: Rows, verdicts: Verdicts
+) -> list[tuple[Rows, Typed]]:
+    """The fields of records without frame, all of one writer; `rows` are their numbers in the batch."""
+    if not in_bulk(schema):
+        return _decode_singly(source, schema, bodies, rows, verdicts)
+    offsets, octets = bounds(bodies)
+    bad, long, _ = walk_records(schema, offsets, octets)
+    if long.any():
+        fast = fastavro.parse_schema(schema)
+        lost = [row for row in rows_of(long).tolist() if read_one(fast, bodies[row].as_py()) is None]
+        bad[lost] = True
+    good = rows_of(~bad)
+    parts = []
+    for some, records in _read_good(schema, bodies, good):
+        part = Verdicts(len(some))
+        parts.append((rows[some], typed_fields(source, from_writer(source, records), part)))
+        verdicts.reject_as(rows[some], part)
+    read = np.concatenate([np.zeros(0, dtype=np.int64), *(some for some, _ in parts)])
+    lost_rows = rows[bad] if len(read) == len(good) else np.setdiff1d(rows, read)
+    verdicts.reject(lost_rows, "invalid_avro", "the bytes are no record of their schema")
+    return parts
+
+
+def _read_good(schema: dict[str, Any], bodies: pa.BinaryArray, good: Rows) -> Iterator[tuple[Rows, pa.StructArray]]:
+    """Records found whole, in the writer's types, with their numbers; those the bulk reader refuses are left out."""
     guard = secrets.token_bytes(GUARD)
-    outer = {
+    guarded = {
         "type": "record",
         "name": "Guarded",
         "fields": [
@@ -86,22 +116,66 @@ def decode_records(schema: dict[str, Any], bodies: pa.BinaryArray) -> tuple[Rows
             {"name": "guard", "type": {"type": "fixed", "name": "Guard", "size": GUARD}},
         ],
     }
-    header = container_header(outer, guard * 2)
-    good: list[Rows] = []
-    found: list[pa.StructArray] = []
-    todo = [np.arange(len(bodies))]
+    header = container_header(guarded, guard * 2)
+    if not len(good):
+        return
+    records = _read(header, bodies if len(good) == len(bodies) else bodies.take(pa.array(good)), guard)
+    if records is not None:
+        yield good, records
+        return
+    todo = [good[_with_valid_texts(schema, bodies.take(pa.array(good)))]]
     while todo:
-        rows = todo.pop()
-        records = _read(header, bodies.take(pa.array(rows)), guard)
+        some = todo.pop()
+        records = _read(header, bodies.take(pa.array(some)), guard) if len(some) else None
         if records is not None:
-            good.append(rows)
-            found.append(records)
-        elif len(rows) > 1:
-            middle = len(rows) // 2
-            todo += [rows[middle:], rows[:middle]]
-    if not found:
-        return np.zeros(0, dtype=np.int64), pa.array([], pa.struct([]))
-    return np.concatenate(good), pa.concat_arrays(found)
+            yield some, records
+        elif len(some) > 1:
+            middle = len(some) // 2
+            todo += [some[middle:], some[:middle]]
+
+
+def _with_valid_texts(schema: dict[str, Any], bodies: pa.BinaryArray) -> Mask:
+    """Which records, all whole, have texts of valid UTF-8 only."""
+    offsets, octets = bounds(bodies)
+    valid = np.ones(len(bodies), dtype=np.bool_)
+    high = np.concatenate([[0], np.cumsum(octets >= 0x80)])
+    for rows, begin, length in walk_records(schema, offsets, octets, want_texts=True)[2]:
+        for place in np.flatnonzero(high[begin + length] > high[begin]).tolist():
+            if not is_utf8(octets[begin[place] : begin[place] + length[place]].tobytes()):
+                valid[rows[place]] = False
+    return valid
+
+
+def _decode_singly(
+    source: Source, schema: dict[str, Any], bodies: pa.BinaryArray, rows: Rows, verdicts: Verdicts
+) -> list[tuple[Rows, Typed]]:
+    """For schemas the bulk reader does not take: each record by itself, then as if it had been JSON."""
+    fast = fastavro.parse_schema(schema)
+    records = [read_one(fast, body) for body in bodies.to_pylist()]
+    texts = pa.array([None if record is None else as_json(record) for record in records], pa.binary())
+    good = rows_of(present(texts))
+    verdicts.reject(np.setdiff1d(rows, rows[good]), "invalid_avro", "the bytes are no record of their schema")
+    part = Verdicts(len(good))
+    typed = typed_fields(source, extract_json(source, texts.take(pa.array(good)), part), part)
+    verdicts.reject_as(rows[good], part)
+    return [(rows[good], typed)]
+
+
+def read_one(schema: Any, body: bytes) -> dict[str, Any] | None:
+    """One record by fastavro; None unless the bytes are exactly that."""
+    stream = io.BytesIO(body)
+    try:
+        record = fastavro.schemaless_reader(stream, schema, None)
+    except (EOFError, ValueError, IndexError, OverflowError, MemoryError, TypeError, ArithmeticError):
+        return None
+    return record if stream.tell() == len(body) else None
+
+
+def as_json(record: dict[str, Any]) -> bytes:
+    def plain(value: object) -> str:
+        return value.hex() if isinstance(value, bytes) else str(value)
+
+    return orjson.dumps(record, default=plain)
 
 
 def _read(header: bytes, bodies: pa.BinaryArray, guard: bytes) -> pa.StructArray | None:
@@ -112,6 +186,10 @@ def _read(header: bytes, bodies: pa.BinaryArray, guard: bytes) -> pa.StructArray
     try:
         frame = polars_avro.read_avro(io.BytesIO(block), batch_size=max(1, min(len(bodies), 32_768)))
     except (polars_avro.AvroError, polars_avro.AvroSpecError, pl.exceptions.PolarsError):
+        return None
+    except BaseException as error:  # a panic in Rust derives from nothing nearer
+        if type(error).__name__ != "PanicException":
+            raise
         return None
     if frame.height != len(bodies):
         return None

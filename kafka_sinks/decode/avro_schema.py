@@ -14,6 +14,17 @@ from typing import Any
 DEEPEST = 256
 MOST_NODES = 10_000
 LARGEST_TEXT = 1 << 20
+LARGEST_FIXED = 1 << 20
+LOGICAL = (
+    "decimal",
+    "date",
+    "timestamp-millis",
+    "timestamp-micros",
+    "timestamp-nanos",
+    "local-timestamp-millis",
+    "local-timestamp-micros",
+    "local-timestamp-nanos",
+)
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 
 
@@ -68,12 +79,39 @@ def _expand(schema: Any, space: str, inside: tuple[str, ...], depth: int, state:
         state.named[name] = {**schema, "namespace": name.rpartition(".")[0]}
         return _named(state.named[name], name, inside, depth, state)
     if kind == "array":
-        return {**schema, "items": _expand(schema.get("items"), space, inside, depth + 1, state)}
+        return {"type": "array", "items": _expand(schema.get("items"), space, inside, depth + 1, state)}
     if kind == "map":
-        return {**schema, "values": _expand(schema.get("values"), space, inside, depth + 1, state)}
+        return {"type": "map", "values": _expand(schema.get("values"), space, inside, depth + 1, state)}
     if isinstance(kind, str) and kind in PRIMITIVES:
-        return dict(schema)
+        return _plain(schema)
     return _expand(kind, space, inside, depth + 1, state)
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """A primitive with its logical type only where the bulk reader reads it rightly."""
+    if schema.get("logicalType") not in LOGICAL or schema["type"] == "string":
+        return {"type": schema["type"]}
+    if schema["logicalType"] == "decimal" and not _fits_decimal(schema):
+        return {"type": schema["type"]}
+    kept = ("type", "logicalType", "precision", "scale")
+    return {name: schema[name] for name in kept if name in schema}
+
+
+def _fits_decimal(schema: dict[str, Any]) -> bool:
+    precision, scale = schema.get("precision"), schema.get("scale", 0)
+    return type(precision) is int and type(scale) is int and 0 <= scale <= precision <= 38 and precision > 0
+
+
+def in_bulk(schema: Any) -> bool:
+    """Whether the bulk reader takes the schema: it knows no union but of one type and null, no empty record."""
+    if isinstance(schema, list):
+        return len(schema) == 2 and "null" in schema and all(map(in_bulk, schema))
+    if isinstance(schema, str):
+        return True
+    if schema["type"] == "record":
+        return bool(schema["fields"]) and all(in_bulk(field["type"]) for field in schema["fields"])
+    inner = schema.get("items", schema.get("values"))
+    return inner is None or in_bulk(inner)
 
 
 def _referred(name: str, space: str, inside: tuple[str, ...], depth: int, state: _Expansion) -> Any:
@@ -89,7 +127,7 @@ def _referred(name: str, space: str, inside: tuple[str, ...], depth: int, state:
 
 def _named(schema: dict[str, Any], name: str, inside: tuple[str, ...], depth: int, state: _Expansion) -> dict[str, Any]:
     # Its own name for each place it stands in: a named type may be defined only once in a schema.
-    alone = {**schema, "name": f"T{state.nodes}", "namespace": "expanded"}
+    alone: dict[str, Any] = {"type": schema["type"], "name": f"T{state.nodes}"}
     if schema["type"] in ("record", "error"):
         fields = schema.get("fields")
         if not isinstance(fields, list) or not all(isinstance(each, dict) and "name" in each for each in fields):
@@ -100,9 +138,23 @@ def _named(schema: dict[str, Any], name: str, inside: tuple[str, ...], depth: in
             {"name": each["name"], "type": _expand(each.get("type"), space, (*inside, name), depth + 1, state)}
             for each in fields
         ]
-    alone.pop("aliases", None)
-    alone.pop("default", None)
+    elif schema["type"] == "enum":
+        alone["symbols"] = _symbols(schema, name)
+    else:
+        size = schema.get("size")
+        if type(size) is not int or not 0 <= size <= LARGEST_FIXED:
+            raise SchemaRefused(f"fixed {name} has no size")
+        alone["size"] = size
+        if schema.get("logicalType") == "decimal" and _fits_decimal(schema) and 0 < size <= 16:
+            alone |= {name: schema[name] for name in ("logicalType", "precision", "scale") if name in schema}
     return alone
+
+
+def _symbols(schema: dict[str, Any], name: str) -> list[str]:
+    symbols = schema.get("symbols")
+    if not isinstance(symbols, list) or not symbols or not all(isinstance(each, str) for each in symbols):
+        raise SchemaRefused(f"enum {name} has no symbols")
+    return symbols
 
 
 def _full_name(schema: dict[str, Any], space: str) -> str:

@@ -39,6 +39,14 @@ class Extracted:
     rescued: pa.StringArray
 
 
+@dataclass(frozen=True)
+class Typed:
+    """The fields of the schema in their types, and the unknown fields as JSON."""
+
+    columns: dict[str, pa.Array]
+    rescued: pa.StringArray
+
+
 def present(values: pa.Array) -> Mask:
     """Where an array is not null."""
     if values.null_count == 0:

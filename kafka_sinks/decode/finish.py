@@ -1,7 +1,7 @@
-"""From extracted columns to the rows of a bronze table.
+"""From typed fields to the rows of a bronze table.
 
-Belongs here: required fields, event time, ids of records without one, emptying rejected rows. Not here: types
-(values.py), the landing's own columns (origin.py).
+Belongs here: event time, ids of records without one, emptying rejected rows. Not here: types (fields.py), the
+landing's own columns (origin.py).
 
 A record without `event_id` gets one: the SHA-256 (hex) of `<source>` and of every business field that has a value,
 in the order of their names, each as `\\n<name>:<bytes>:<value>`. Values are texts as they are, numbers in decimal
@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ad_lakehouse.settings import LandingSettings
-from kafka_sinks.decode.columns import Extracted, blank, one_array, present, query, replace
-from kafka_sinks.decode.values import typed
-from kafka_sinks.decode.verdicts import Mask, Rows, Verdicts, rows_of, shown
+from kafka_sinks.decode.columns import Typed, blank, one_array, present, query, replace
+from kafka_sinks.decode.fields import has_value
+from kafka_sinks.decode.verdicts import Rows, Verdicts, rows_of, shown
 from kafka_sinks.schemas import TIMESTAMP
 from kafka_sinks.sources import Source
 
@@ -26,7 +26,7 @@ DAY_MICROS = 86_400_000_000
 
 def finish(
     source: Source,
-    extracted: Extracted,
+    typed: Typed,
     payloads: pa.BinaryArray,
     times: pa.TimestampArray,
     verdicts: Verdicts,
@@ -34,8 +34,7 @@ def finish(
     origins: pa.StringArray | None,
 ) -> pa.Table:
     """One row a payload: business columns, event_date, _rescued, _synthetic_id, _reason, _error, _raw."""
-    _reject_missing(source, extracted, verdicts)
-    columns = {field.name: typed(field, extracted.columns[field.name], verdicts) for field in source.fields}
+    columns = dict(typed.columns)
     moments = times if source.dimension else columns["event_ts"]
     if not source.dimension:
         _reject_far(moments, times, limits, verdicts)
@@ -45,40 +44,20 @@ def finish(
     columns = {name: blank(values, rejected) for name, values in columns.items()}
     synthetic = np.zeros(len(payloads), dtype=np.bool_)
     if not source.dimension:
-        synthetic = verdicts.accepted & ~_there(columns["event_id"])
+        synthetic = verdicts.accepted & ~has_value(columns["event_id"])
         columns["event_id"] = _with_ids(source, columns, rows_of(synthetic), origins)
     reason, error = verdicts.columns()
     return pa.table(
         {
             **columns,
             "event_date": blank(_days(moments), rejected),
-            "_rescued": blank(extracted.rescued, rejected),
+            "_rescued": blank(typed.rescued, rejected),
             "_synthetic_id": blank(pa.array(synthetic), rejected),
             "_reason": reason,
             "_error": error,
             "_raw": blank(payloads, ~rejected),
         }
     )
-
-
-def _there(values: pa.Array) -> Mask:
-    """Where there is a value; an empty text is none."""
-    if not pa.types.is_string(values.type):
-        return present(values)
-    mask: Mask = pc.fill_null(pc.greater(pc.binary_length(values), 0), False).to_numpy(zero_copy_only=False)
-    return mask
-
-
-def _reject_missing(source: Source, extracted: Extracted, verdicts: Verdicts) -> None:
-    absent = {field.name: ~_there(extracted.columns[field.name].values) for field in source.fields if field.required}
-    if not absent:
-        return
-    rows = rows_of(np.logical_or.reduce(list(absent.values())) & verdicts.accepted)
-    if len(rows):
-        table = np.stack([mask[rows] for mask in absent.values()], axis=1)
-        names = np.array(list(absent), dtype=object)
-        errors = [f"missing: {', '.join(names[line])}" for line in table]
-        verdicts.reject(rows, "missing_field", errors)
 
 
 def _reject_far(moments: pa.Array, times: pa.Array, limits: LandingSettings, verdicts: Verdicts) -> None:

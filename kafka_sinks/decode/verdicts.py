@@ -50,6 +50,12 @@ class Verdicts:
         self._codes[rows[first]] = code
         self._errors[rows[first]] = texts[first]
 
+    def reject_as(self, rows: Rows, part: "Verdicts") -> None:
+        """Takes over the verdicts on a part of the records, which are `rows` of these."""
+        bad = ~part.accepted
+        self._codes[rows[bad]] = part._codes[bad]
+        self._errors[rows[bad]] = part._errors[bad]
+
     @property
     def accepted(self) -> Mask:
         mask: Mask = self._codes == ACCEPTED

@@ -1,0 +1,198 @@
+"""Which Avro records are whole: walks all records of a batch at once, one field after the other.
+
+Belongs here: the binary encoding (Avro 1.12, "Binary Encoding"), lengths and limits. Not here: values, which the bulk
+reader makes of the records found whole.
+
+The bulk reader gives up a whole batch for one bad record, and a record that is too short or too long shifts all
+behind it. A step of the walk is a few numpy operations on thousands of records, which costs a fraction of reading
+them, and names each bad record.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kafka_sinks.decode.columns import Octets
+from kafka_sinks.decode.verdicts import Mask, Rows
+
+CHUNK = 16_384  # records at once: what a step touches stays in the processor's cache
+MOST_STEPS = 256  # items of one list walked in step; a record with more is left to be judged alone
+MOST_EMPTY_ITEMS = 10_000  # items without any bytes: a few bytes could claim any number of them
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
+CONTINUED = np.uint64(0x8080808080808080)
+Words = np.ndarray[Any, np.dtype[np.uint64]]
+FIXED_SIZE = {"float": 4, "double": 8}
+
+
+@dataclass
+class Walk:
+    """Records of one batch under inspection. `bad`: not whole; `long`: not decided, to be judged alone.
+
+    `texts`: where strings stand (record, first byte, length), when asked for.
+    """
+
+    octets: Octets
+    words: Words
+    bad: Mask
+    long: Mask
+    texts: list[tuple[Rows, Rows, Rows]] | None
+
+    def fail(self, rows: Rows, where: Mask) -> None:
+        if where.any():
+            self.bad[rows[where]] = True
+
+
+def walk_records(
+    schema: dict[str, Any], offsets: Rows, octets: Octets, *, want_texts: bool = False
+) -> tuple[Mask, Mask, list[tuple[Rows, Rows, Rows]]]:
+    """Masks of the records that are not whole and of those left undecided, and where strings stand when wanted."""
+    padded = np.concatenate([octets, np.zeros(16, dtype=np.uint8)])
+    words = np.ndarray((len(octets) + 8,), dtype="<u8", buffer=padded, strides=(1,))
+    count = len(offsets) - 1
+    walk = Walk(padded, words, np.zeros(count, bool), np.zeros(count, bool), [] if want_texts else None)
+    for first in range(0, count, CHUNK):
+        rows = np.arange(first, min(first + CHUNK, count))
+        begin, end = offsets[rows].astype(np.int64), offsets[rows + 1].astype(np.int64)
+        stop = _walk(walk, schema, rows, begin, end)
+        walk.fail(rows, (stop != end) & ~walk.long[rows])
+    return walk.bad & ~walk.long, walk.long, walk.texts or []
+
+
+def _walk(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
+    """Where the value that begins at `at` ends, for each record of `rows`. Of a bad record: anywhere."""
+    if isinstance(schema, list):
+        return _union(walk, schema, rows, at, end)
+    kind = schema if isinstance(schema, str) else schema["type"]
+    if kind == "record":
+        for field in schema["fields"]:
+            at = _walk(walk, field["type"], rows, at, end)
+        return at
+    if kind in ("array", "map"):
+        return _blocks(walk, schema, rows, at, end)
+    if kind == "null":
+        return at
+    if kind == "boolean":
+        walk.fail(rows, _octet(walk, at) > 1)
+        return at + 1
+    if kind in ("long", "int", "enum"):
+        return _number(walk, schema, kind, rows, at)
+    if kind in ("string", "bytes"):
+        length, at = _varint(walk, rows, at)
+        outside = (length < 0) | (length > end - at)
+        walk.fail(rows, outside)
+        length = np.where(outside, 0, length)
+        if walk.texts is not None and kind == "string":
+            walk.texts.append((rows, at, length))
+        return at + length
+    size = FIXED_SIZE.get(kind) or int(schema["size"])
+    walk.fail(rows, at + size > end)
+    return np.minimum(at + size, end + 1)
+
+
+def _octet(walk: Walk, at: Rows) -> Octets:
+    found: Octets = walk.octets[np.minimum(at, len(walk.octets) - 1)]
+    return found
+
+
+def _number(walk: Walk, schema: Any, kind: str, rows: Rows, at: Rows) -> Rows:
+    if kind == "long":
+        return _varint(walk, rows, at, value=False)[1]
+    number, at = _varint(walk, rows, at)
+    if kind == "int":
+        walk.fail(rows, (number < INT_MIN) | (number > INT_MAX))
+    else:
+        walk.fail(rows, (number < 0) | (number >= len(schema["symbols"])))
+    return at
+
+
+def _varint(walk: Walk, rows: Rows, at: Rows, *, value: bool = True) -> tuple[Rows, Rows]:
+    """Numbers in variable length (zeros when no `value` is wanted), and where they end."""
+    first = _octet(walk, at)
+    if (first < 0x80).all():
+        small = first.astype(np.int64)
+        return (small >> 1) ^ -(small & 1), at + 1
+    word = walk.words[np.minimum(at, len(walk.words) - 1)]
+    stop = ~word & CONTINUED
+    low = stop & (np.uint64(0) - stop)  # the highest bit of the last byte of the number; 0: more than 8 bytes
+    # low is a power of two: its exponent is exact in a double
+    size = (np.frexp(low.astype(np.float64))[1] >> 3).astype(np.int64)
+    longer = np.flatnonzero(low == 0)
+    number = np.zeros(len(at), dtype=np.int64)
+    if value:
+        bits = word & (low - np.uint64(1)) & np.uint64(0x7F7F7F7F7F7F7F7F)
+        bits = (bits & np.uint64(0x007F007F007F007F)) | ((bits & np.uint64(0x7F007F007F007F00)) >> np.uint64(1))
+        bits = (bits & np.uint64(0x00003FFF00003FFF)) | ((bits & np.uint64(0x3FFF00003FFF0000)) >> np.uint64(2))
+        bits = (bits & np.uint64(0x000000000FFFFFFF)) | ((bits & np.uint64(0x0FFFFFFF00000000)) >> np.uint64(4))
+        number = ((bits >> np.uint64(1)) ^ (np.uint64(0) - (bits & np.uint64(1)))).view(np.int64)
+    if len(longer):
+        ninth, tenth = _octet(walk, at[longer] + 8), _octet(walk, at[longer] + 9)
+        size[longer] = np.where(ninth < 0x80, 9, 10)
+        walk.fail(rows[longer], (ninth >= 0x80) & (tenth > 1))
+        # Beyond any length or count, whatever the lower bits are. Two's complement of the sign bit in bit 0.
+        far = np.int64(1) << np.int64(60)
+        number[longer] = np.where(walk.octets[at[longer]] & 1, -far, far)
+    return number, at + size
+
+
+def _union(walk: Walk, branches: list[Any], rows: Rows, at: Rows, end: Rows) -> Rows:
+    branch, at = _varint(walk, rows, at)
+    walk.fail(rows, (branch < 0) | (branch >= len(branches)))
+    for number, schema in enumerate(branches):
+        if schema == "null":
+            continue
+        mine = np.flatnonzero(branch == number)
+        if len(mine) == len(rows):
+            return _walk(walk, schema, rows, at, end)
+        if len(mine):
+            at[mine] = _walk(walk, schema, rows[mine], at[mine], end[mine])
+    return at
+
+
+def _blocks(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
+    """An array or map: blocks of items, each behind its number, until a block of none."""
+    item = schema["items"] if schema["type"] == "array" else None
+    smallest = least_size(item) if item is not None else 2
+    at = at.copy()
+    left = np.zeros(len(rows), dtype=np.int64)
+    active = np.arange(len(rows))
+    for _ in range(MOST_STEPS):
+        fresh = active[left[active] == 0]
+        if len(fresh):
+            count, after = _varint(walk, rows[fresh], at[fresh])
+            sized = np.flatnonzero(count < 0)  # a negative number is followed by the bytes of the block
+            if len(sized):
+                after[sized] = _varint(walk, rows[fresh[sized]], after[sized])[1]
+                count = np.abs(count)
+            room = np.maximum(end[fresh] - after, 0) // smallest if smallest else MOST_EMPTY_ITEMS
+            outside = (count > room) | (after > end[fresh])
+            walk.fail(rows[fresh], outside)
+            at[fresh], left[fresh] = after, np.where(outside, 0, count)
+            over = outside | (count == 0)
+            if over.any():
+                done = np.zeros(len(rows), dtype=bool)
+                done[fresh[over]] = True
+                active = active[~done[active]]
+        if not len(active):
+            return at
+        some, here, last = rows[active], at[active], end[active]
+        if item is None:
+            here = _walk(walk, schema["values"], some, _walk(walk, "string", some, here, last), last)
+        else:
+            here = _walk(walk, item, some, here, last)
+        at[active] = here
+        left[active] -= 1
+    walk.long[rows[active]] = True
+    return at
+
+
+def least_size(schema: Any) -> int:
+    """Bytes a value of the schema has at least."""
+    if isinstance(schema, list):
+        return 1
+    kind = schema if isinstance(schema, str) else schema["type"]
+    if kind == "record":
+        return sum(least_size(field["type"]) for field in schema["fields"])
+    if kind == "fixed":
+        return int(schema["size"])
+    return {"null": 0, "float": 4, "double": 8}.get(kind, 1)
