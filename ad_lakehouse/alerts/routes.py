@@ -29,10 +29,17 @@ def duration(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError("a duration needs a unit: 90s, 15m, 2h or 1d")
     if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d+)\s*(s|m|min|h|d)\s*", value)
+        found = re.fullmatch(r"\s*(\d{1,6})\s*(s|m|min|h|d)\s*", value)
         if not found:
             raise ValueError("a duration is a whole number and a unit: 90s, 15m, 2h or 1d")
         return timedelta(seconds=int(found[1]) * UNITS[found[2]])
+    return value
+
+
+def time_of_day(value: object) -> object:
+    """`22:00` as text; unquoted, YAML 1.1 reads it as the number 1320, which would pass for seconds."""
+    if not isinstance(value, str | time):
+        raise ValueError('a time of day is quoted: "22:00"')
     return value
 
 
@@ -51,6 +58,7 @@ def zone(value: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(duration)]
+TimeOfDay = Annotated[time, BeforeValidator(time_of_day)]
 Channel = Annotated[str, AfterValidator(channel_name)]
 
 
@@ -80,8 +88,8 @@ class Match(Part):
 class QuietHours(Part):
     """Hours in which a route stays silent. An end before the start is on the next day."""
 
-    start: time
-    end: time
+    start: TimeOfDay
+    end: TimeOfDay
     timezone: Annotated[str, AfterValidator(zone)] = "UTC"
     days: tuple[Weekday, ...] = Field(WEEK, description="Days on which the hours start")
 

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from alert_receiver import Answer, Receiver
@@ -39,11 +38,6 @@ print("done", flush=True)
 def receiver() -> Iterator[Receiver]:
     with Receiver() as started:
         yield started
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
 
 
 def given(receiver: Receiver, channel: str) -> dict[str, str]:

@@ -24,8 +24,11 @@ from ad_lakehouse.alerts import (
     retry_failed,
     send_test,
     snooze,
+    store,
 )
 from ad_lakehouse.alerts.handling import NoSuchAlert
+from ad_lakehouse.alerts.machine import step
+from ad_lakehouse.alerts.state import Ledger, Policy
 from ad_lakehouse.alerts.store import NAME
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake
@@ -46,11 +49,6 @@ SECRETS = ("xoxb-5ecret-bot", "5ecret-pagerduty-key", "5ecret-webhook-path-01234
 def receiver() -> Iterator[Receiver]:
     with Receiver() as started:
         yield started
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    return Lake(str(tmp_path / "lake"))
 
 
 def settings(receiver: Receiver, *channels: str, **more: Any) -> AlertSettings:
@@ -329,7 +327,10 @@ def test_the_heartbeat_beats_while_alerting_works_and_stops_when_a_channel_does_
     assert play(LATE).heartbeat is True
     receiver.script("/beat", Answer(500))
     assert play(LATE).heartbeat is False
-    assert [each.method for each in receiver.at("/beat")] == ["GET"] * 5
+    receiver.script(HOOK, Answer(403))
+    assert play(WORSE).heartbeat is None, "the channel refuses"
+    assert play().heartbeat is True
+    assert [each.method for each in receiver.at("/beat")] == ["GET"] * 6
 
 
 def test_people_acknowledge_and_snooze(lake: Lake, receiver: Receiver, tmp_path: Path) -> None:
@@ -384,3 +385,32 @@ def test_two_evaluations_at_once_tell_once(lake: Lake, receiver: Receiver) -> No
     keys = [each["key"] for each in receiver.bodies(HOOK) if each["event"] == "fire"]
     assert sorted(keys) == ["freshness/a", "freshness/b", "freshness/c", "lag/first"]
     assert sum(each.state.status == "open" for each in list_alerts(lake)) == 3
+
+
+def test_an_evaluation_while_another_sends_repeats_nothing_and_loses_nothing(lake: Lake, receiver: Receiver) -> None:
+    configured = settings(receiver, "webhook")
+    lag = replace(LATE, key="lag/ad.clicks")
+    reports = []
+
+    def meanwhile() -> None:
+        reports.append(evaluate(lake, [LATE, lag], configured, NOW + MINUTE))
+
+    receiver.script(HOOK, Answer(first=meanwhile))
+    reports.append(evaluate(lake, [LATE], configured, NOW))
+    assert [[each.key for each in report.notifications] for report in reports] == [[lag.key], [LATE.key]]
+    assert [each["key"] for each in receiver.bodies(HOOK)] == [LATE.key, lag.key]
+    assert reports[1].pending == 0
+    assert [each.pending for each in list_alerts(lake)] == [(), ()]
+
+
+@pytest.mark.parametrize("before", ["no table", "an empty table", "a table with rows"])
+def test_of_two_writers_on_one_version_the_second_begins_anew(lake: Lake, before: str) -> None:
+    if before == "an empty table":
+        lake.create(NAME, store.SCHEMA)
+    if before == "a table with rows":
+        store.save(lake, store.load(lake), Ledger(step({}, [LATE], NOW, Policy()).states), {})
+    one, two = store.load(lake), store.load(lake)
+    store.save(lake, one, Ledger(step({}, [WORSE], NOW, Policy()).states), {})
+    with pytest.raises(store.StateMoved):
+        store.save(lake, two, Ledger(step({}, [LATE], NOW + MINUTE, Policy()).states), {})
+    assert [each.state.severity for each in list_alerts(lake)] == ["critical"]

@@ -152,12 +152,14 @@ def test_snoozed_alerts_are_told_when_the_snooze_ends() -> None:
     assert due(ledger, end) == ["fire freshness/clicks webhook"]
 
 
-def test_who_heard_of_the_beginning_hears_of_the_end_after_routes_changed() -> None:
+def test_who_heard_of_the_beginning_hears_of_the_rest_after_routes_changed() -> None:
     before = Routes.model_validate({"routes": [{"channels": ["webhook"]}]})
     after = Routes.model_validate({"routes": [{"channels": ["pagerduty"]}]})
     both = ("webhook", "pagerduty")
     ledger = settled(evaluated(Ledger(), [wrong()], NOW, before, both), NOW, DELIVERED)
     assert due(evaluated(ledger, [], NOW, after, both), NOW, *both) == ["resolve freshness/clicks webhook"]
+    graver = evaluated(ledger, [wrong("critical")], NOW, after, both)
+    assert due(graver, NOW, *both) == ["escalate freshness/clicks webhook", "escalate freshness/clicks pagerduty"]
 
 
 def test_unacknowledged_goes_to_the_next_step_too() -> None:

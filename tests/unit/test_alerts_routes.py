@@ -86,19 +86,21 @@ def test_the_example_file_is_valid() -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("routes:\n  - channels: [slack]\n    quiet_hour: {}\n", ["line 3", "routes.0.quiet_hour", "no such field"]),
-        ("routes:\n  - channels: [slack, mail]\n", ["line 2", "routes.0.channels.1", "'mail'", "a channel is slack"]),
-        ("policy:\n  fire_after: 10m\n  remind_after: 15\n", ["line 3", "policy.remind_after", "15", "needs a unit"]),
-        ("policy:\n  remind_after: soon\n", ["line 2", "'soon'", "whole number and a unit"]),
-        ("routes:\n  - match: {severity: bad}\n    channels: []\n", ["line 2", "severity", "'bad'", "'critical'"]),
+        ("routes:\n  - channels: [slack]\n    quiet_hour: {}\n", [":3: ", "routes.0.quiet_hour", "no such field"]),
+        ("routes:\n  - channels: [slack, mail]\n", [":2: ", "routes.0.channels.1", "'mail'", "a channel is slack"]),
+        ("policy:\n  fire_after: 10m\n  remind_after: 15\n", [":3: ", "policy.remind_after", "15", "needs a unit"]),
+        ("policy:\n  remind_after: soon\n", [":2: ", "'soon'", "whole number and a unit"]),
+        ("routes:\n  - match: {severity: bad}\n    channels: []\n", [":2: ", "severity", "'bad'", "'critical'"]),
         (
             "routes:\n  - channels: [slack]\n    quiet_hours: {start: '22:00', end: '07:00', timezone: Vienna}\n",
-            ["line 3", "timezone", "'Vienna'", "Europe/Vienna"],
+            [":3: ", "timezone", "'Vienna'", "Europe/Vienna"],
         ),
-        ("snoozes:\n  - match: {}\n    until: 2026-03-01T00:00:00\n", ["line 3", "until", "timezone"]),
-        ("routes: [\n", ["line 2", "not valid YAML"]),
-        ("- a list\n", ["line 1", "expected the fields policy, routes and snoozes"]),
-        ("routes:\n  - match: {owner: data}\n", ["line 2", "routes.0.channels", "Field required"]),
+        ("routes:\n  - channels: []\n    quiet_hours: {start: 22:00, end: '07:00'}\n", [":3: ", "start", "quoted"]),
+        ("policy: {}\npolicy: {fire_after: 1m}\n", [":2: ", "twice"]),
+        ("snoozes:\n  - match: {}\n    until: 2026-03-01T00:00:00\n", [":3: ", "until", "timezone"]),
+        ("routes: [\n", [":2: ", "not YAML"]),
+        ("- a list\n", [":1: ", "not a mapping"]),
+        ("routes:\n  - match: {owner: data}\n", [":2: ", "routes.0.channels", "Field required"]),
     ],
 )
 def test_a_wrong_routes_file_names_file_line_field_value_and_remedy(
@@ -119,7 +121,7 @@ def test_an_address_written_into_the_routes_is_not_repeated(tmp_path: Path) -> N
     with pytest.raises(ConfigurationError) as caught:
         load_routes(path)
     assert "verysecret" not in str(caught.value)
-    assert "line 2" in str(caught.value)
+    assert ":2: " in str(caught.value)
 
 
 def test_a_missing_routes_file_names_the_setting(tmp_path: Path) -> None:
