@@ -16,7 +16,7 @@ ALLOWED = {
 REMEDIES = {
     "hugeint": "sum() of integers gives hugeint: cast it to bigint, or to decimal(38, 0).",
     "timestamp": "A time without zone is ambiguous: cast it to timestamptz.",
-    '"null"': "Give the column a type: cast(null as varchar).",
+    "null": "Give the column a type: cast(null as varchar).",
 }
 
 

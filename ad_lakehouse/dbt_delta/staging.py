@@ -51,7 +51,8 @@ class Staging:
 
     def fill(self, plan: Plan) -> None:
         """Runs the model's SQL for the planned days. Raises `ModelError` for rows without a day."""
-        self.cursor.execute(f"create or replace schema {quoted(self.schema)}")
+        self.drop()  # what an overtaken attempt left
+        self.cursor.execute(f"create schema {quoted(self.schema)}")
         if self.model.partition is None:
             self.cursor.execute(f"create table {self.table} as select * from ({self.model.sql}\n)")
             return
