@@ -118,8 +118,9 @@ class Reader:
                 heard = time.monotonic()
             else:
                 self._endure(time.monotonic() - heard)
-            records = [message for message in messages if message.error() is None]
-            ended = [self._ended(message) for message in messages if message.error() is not None]
+            events = [message for message in messages if message.error() is not None]
+            records = [message for message in messages if message.error() is None] if events else messages
+            ended = [self._ended(event) for event in events]
             if records:
                 chunk = as_batch(records, position, pending)
                 del records, messages

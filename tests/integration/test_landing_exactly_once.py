@@ -25,10 +25,12 @@ from landing_topics import (
     settings_for,
 )
 
+from ad_lakehouse.demo.broker import KafkaBroker
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.settings import Settings
-from kafka_sinks.cluster import KafkaUnreachable, TopicMissing
-from kafka_sinks.positions import PositionLost
+from kafka_sinks.cluster import Cluster, KafkaUnreachable, TopicMissing
+from kafka_sinks.consume import Reader
+from kafka_sinks.positions import PositionLost, Range
 from kafka_sinks.sink import LandReport, land_topic
 
 pytestmark = pytest.mark.kafka
@@ -144,6 +146,15 @@ def test_a_batch_that_is_bad_throughout_still_advances(kafka, lake: Lake, topic:
     assert dict(raw) == dict(Counter(bad))
 
 
+def test_what_arrives_behind_the_frozen_end_is_left_for_the_next_run(kafka, topic: str, settings: Settings) -> None:
+    publish(kafka.bootstrap, topic, [impression(i) for i in range(40)])
+    cluster = Cluster(settings.kafka)
+    with Reader(settings.kafka, cluster, cluster.topic(topic)) as reader:
+        (batch,) = reader.batches({0: Range(3, 9), 1: Range(20, 20)}, max_rows=100, max_bytes=1 << 20)
+    assert batch.offsets.to_pylist() == [3, 4, 5, 6, 7, 8]
+    assert batch.ranges == {0: Range(3, 9)}
+
+
 def test_every_row_carries_where_it_came_from(kafka, lake: Lake, topic: str, settings: Settings) -> None:
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
     producer.produce(
@@ -191,12 +202,16 @@ def test_a_recreated_topic_is_another_topic(kafka, lake: Lake, topic: str, setti
     source = impressions_from(topic)
     publish(kafka.bootstrap, topic, [impression(i) for i in range(30)])
     land_topic(lake, source, settings)
+    cluster = Cluster(settings.kafka)
+    first = cluster.topic(topic)
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.delete_topics([topic])[topic].result(20)
     wait_until(lambda: topic not in admin.list_topics(timeout=5).topics)
     with pytest.raises(TopicMissing, match=topic):
         land_topic(lake, source, settings)
     new_topic(kafka.bootstrap, topic)
+    with pytest.raises(TopicMissing, match="recreated while it was read"):
+        cluster.check_same(first)
     publish(kafka.bootstrap, topic, [impression(i) for i in range(10)])
     assert land_topic(lake, source, settings).records == 10
     assert landed_records(lake, topic).total() == 40
@@ -221,6 +236,21 @@ def test_a_missing_topic_and_a_silent_broker_each_say_so_and_create_no_table(kaf
         land_topic(lake, impressions_from("any"), settings_for("127.0.0.1:1"), timeout=1.0)
     assert len({missing.value.exit_code, unreachable.value.exit_code, 0, 1, PositionLost.exit_code}) == 5
     assert lake.tables() == []
+
+
+def test_a_landing_goes_on_after_the_broker_was_killed(lake: Lake) -> None:
+    with KafkaBroker() as broker:
+        topic = new_topic(broker.bootstrap)
+        source, settings = impressions_from(topic), settings_for(broker.bootstrap, max_batch_rows=20)
+        publish(broker.bootstrap, topic, [impression(i) for i in range(50)])
+        land_topic(lake, source, settings)
+        publish(broker.bootstrap, topic, [impression(i) for i in range(50)])
+        broker.kill()
+        with pytest.raises(KafkaUnreachable):
+            land_topic(lake, source, settings, timeout=1.0)
+        broker.start()
+        assert land_topic(lake, source, settings).records == 50
+        assert landed_records(lake, topic) == committed_records(broker.bootstrap, topic)
 
 
 def test_positions_survive_checkpoints_and_log_clean_up(kafka, lake: Lake, topic: str) -> None:
