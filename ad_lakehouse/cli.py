@@ -26,7 +26,7 @@ quarantine_app = typer.Typer(help="Rejected rows: list, show, replay after a fix
 alerts_app = typer.Typer(help="Alerts: see what is open, send one of each.", no_args_is_help=True)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(alerts_app, name="alerts")
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 160)  # a log or a pipe has no width of its own
 
 LakeOption = Annotated[
     str | None,
@@ -43,10 +43,9 @@ def main() -> None:
     try:
         app()
     except LakehouseError as error:
-        shown = Console(stderr=True)
-        shown.print(error.message, style="bold red", markup=False, highlight=False)
+        typer.secho(error.message, fg="red", bold=True, err=True)
         if error.remedy:
-            shown.print(error.remedy, markup=False, highlight=False)
+            typer.echo(error.remedy, err=True)
         sys.exit(error.exit_code)
 
 
@@ -98,8 +97,8 @@ def land(
             on_file=lambda each: status.update(f"Landed {each.path} …"),
         )
     console.print(printing.landed(report))
-    if report.absent:
-        console.print(f"Not on the broker: {', '.join(report.absent)}.")
+    for each in report.absent:
+        console.print(each, markup=False)
     if report.rejected:
         console.print("Rejected rows are kept: ad-lakehouse quarantine list")
 

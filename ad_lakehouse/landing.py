@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ad_lakehouse.errors import ConfigurationError
-from ad_lakehouse.files.landing import FileReport, land_files
+from ad_lakehouse.files.landing import FileReport, check_folder, land_files
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import Settings
-from kafka_sinks.cluster import TopicMissing
+from kafka_sinks.cluster import Cluster, TopicMissing
 from kafka_sinks.sink import LandReport, land_topic
 from kafka_sinks.sources import Source, bronze_schema, load_sources
 
 
 @dataclass
 class LandedAll:
-    """What one landing did: a report a topic and a file, and the topics that are not there yet."""
+    """What one landing did: a report a topic and a file; `absent` says which topics are not there."""
 
     topics: list[LandReport] = field(default_factory=list)
     files: list[FileReport] = field(default_factory=list)
@@ -74,18 +74,34 @@ def land_all(
     named in `absent`; one that was asked for by name is. Raises what `land_topic` and `land_files` raise.
     """
     sources = selected(settings, only)
+    if folder is not None:
+        check_folder(folder)
+    present, absent = existing_topics(sources, settings) if topics else ([], [])
+    if absent and only:
+        raise absent[0]
     create_tables(lake, sources)
-    report = LandedAll()
+    report = LandedAll(absent=[each.message for each in absent])
     if folder is not None:
         report.files = land_files(lake, sources, folder, settings, progress=on_file)
-    if topics:
-        for source in sources.values():
-            if source.topic is None:
-                continue
-            try:
-                report.topics.append(land_topic(lake, source, settings, accept_loss=accept_loss, progress=on_topic))
-            except TopicMissing:
-                if only:
-                    raise
-                report.absent.append(source.topic)
+    for source in present:
+        report.topics.append(land_topic(lake, source, settings, accept_loss=accept_loss, progress=on_topic))
     return report
+
+
+def existing_topics(sources: Mapping[str, Source], settings: Settings) -> tuple[list[Source], list[TopicMissing]]:
+    """The sources whose topic is on the broker, and an error for each other topic. Raises `KafkaUnreachable`.
+
+    Asked before anything is written, so that an unreachable broker leaves the lake as it was.
+    """
+    cluster = Cluster(settings.kafka)
+    present, absent = [], []
+    for source in sources.values():
+        if source.topic is None:
+            continue
+        try:
+            cluster.topic(source.topic)
+        except TopicMissing as error:
+            absent.append(error)
+        else:
+            present.append(source)
+    return present, absent

@@ -75,10 +75,7 @@ def land_files(
     not stop the others. `settle_seconds`: files written to within this time are left for the
     next run; with 0 a writer must put files there whole (write under another name, then rename).
     """
-    if not folder.is_dir():
-        raise ConfigurationError(
-            f"Drop folder {folder}: there is no such folder.", remedy="Create it, or correct AD_LAKEHOUSE_DROP_FOLDER."
-        )
+    check_folder(folder)
     run = FilesRun(lake, settings, clock)
     reports = []
     for path in files_below(folder):
@@ -97,6 +94,14 @@ def land_files(
         reports.append(report)
         progress(report)
     return reports
+
+
+def check_folder(folder: Path) -> None:
+    """Raises `ConfigurationError` when there is no such folder."""
+    if not folder.is_dir():
+        raise ConfigurationError(
+            f"Drop folder {folder}: there is no such folder.", remedy="Create it, or correct AD_LAKEHOUSE_DROP_FOLDER."
+        )
 
 
 def files_below(folder: Path) -> Iterator[Path]:

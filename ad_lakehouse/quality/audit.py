@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,13 +29,14 @@ from ad_lakehouse.quality.samples import failing_rows, plain, sample
 
 SOURCE = "lake"
 RELATION_NAME = re.compile(r'^(?:"((?:[^"]|"")+)"|([^".\s]+))(?:\.(?=.)|$)')
+_one_at_a_time = threading.Lock()  # Soda's YAML parser is one object for all threads, and breaks when shared
 _errors: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("soda_errors", default=None)
 
 
 class AuditError(LakehouseError):
     """A contract could not be evaluated: the data is neither good nor bad, the check is broken."""
 
-    exit_code = 8
+    exit_code = 13
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ def _verify(
         return [ColumnMetadata(row[0], SqlDataType(row[1].partition("(")[0].lower())) for row in found]
 
     source.get_schema_check_columns_metadata = columns
-    with _soda_errors() as errors:
+    with _one_at_a_time, _soda_errors() as errors:
         logs = Logs()
         try:
             session = ContractVerificationSession.execute(
