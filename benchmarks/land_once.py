@@ -1,6 +1,7 @@
 """Lands one topic into a lake: the measured step. `land_once LAKE BOOTSTRAP TOPIC SOURCE [REGISTRY]`."""
 
 import sys
+from dataclasses import replace
 
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.settings import load_settings
@@ -11,7 +12,7 @@ from kafka_sinks.sources import load_sources
 
 def land(lake: str, bootstrap: str, topic: str, name: str, registry: str = "") -> int:
     settings = load_settings(lake=lake, kafka={"bootstrap_servers": bootstrap, "schema_registry": registry})
-    source = load_sources(None)[name].model_copy(update={"topic": topic})
+    source = replace(load_sources(None)[name], topic=topic)
     landed = land_topic(Lake(lake), source, settings)
     if landed.rejected:
         raise SystemExit(f"rejected: {dict(landed.rejected)}")
