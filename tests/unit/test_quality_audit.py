@@ -178,6 +178,41 @@ def test_a_check_may_say_that_nothing_is_wrong_too(rows: duckdb.DuckDBPyConnecti
     assert failed(audit(rows, "silver.impressions", contract)) == {"soda__metric"}
 
 
+def test_a_table_of_the_same_name_in_another_catalog_is_not_mixed_up(
+    rows: duckdb.DuckDBPyConnection, contract: Path
+) -> None:
+    stage(rows, "main.staged")
+    stage(rows, "staged", change="alter table temp.staged drop country")
+    (schema,) = audit(rows, "staged", contract, only={"soda__schema"})
+    assert schema.detail["columns_missing"] == ["country"]
+
+
+def test_the_first_audits_may_run_in_several_threads_and_errors_stay_with_their_own(contract: Path) -> None:
+    """In a new process: Soda's import and its parser are not made for threads."""
+    broken = contract.parent.parent / "marts" / "impressions.yml"
+    broken.parent.mkdir()
+    broken.write_text(CONTRACT.replace("lake/silver", "lake/marts").replace("avg(price_micros)", "avg(prise_micros)"))
+    program = f"""
+import duckdb
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from ad_lakehouse.quality.audit import AuditError, audit
+connection = duckdb.connect()
+connection.execute('create schema silver')
+connection.execute("create table silver.impressions as select 'e' as event_id, timestamptz '2026-01-01 00:00:00Z' "
+    "as event_ts, date '2026-01-01' as event_date, 'u' as user_id, 1::bigint as price_micros, 'DE' as country")
+def one(path):
+    try:
+        return all(outcome.passed for outcome in audit(connection.cursor(), 'silver.impressions', Path(path)))
+    except AuditError as error:
+        return 'prise_micros' in str(error) and 'error'
+with ThreadPoolExecutor(4) as pool:
+    print(list(pool.map(one, [{str(contract)!r}, {str(broken)!r}] * 4)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == str([True, "error"] * 4), done.stderr
+
+
 def test_a_table_may_grow_columns(rows: duckdb.DuckDBPyConnection, contract: Path) -> None:
     stage(rows, "silver.impressions", change="alter table silver.impressions add column later varchar")
     assert failed(audit(rows, "silver.impressions", contract)) == set()
@@ -234,8 +269,8 @@ def test_ten_checks_on_a_hundred_thousand_rows_take_a_fraction_of_a_second(
 
 def test_importing_the_package_does_not_import_soda_and_telemetry_is_off() -> None:
     program = """
-import sys
-from pathlib import Path
+import logging, sys
+logging.basicConfig(level=logging.INFO)
 import ad_lakehouse.quality.audit as a, ad_lakehouse.quality.ledger, ad_lakehouse.quality.freshness
 assert not [name for name in sys.modules if name.startswith("soda_")]
 import duckdb
@@ -251,6 +286,7 @@ print(bool(EnvConfigHelper().soda_core_telemetry_enabled))
     environment = {"PATH": "/usr/bin:/bin", "SODA_CORE_TELEMETRY_ENABLED": "true"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
+    assert done.stderr == "", "Soda's log does not reach the application's"
 
 
 def test_the_applications_own_logging_is_left_alone(

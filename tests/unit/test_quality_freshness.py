@@ -97,8 +97,9 @@ def newest(lake: Lake, column: str = "event_ts") -> datetime | None:
 
 
 def test_the_newest_event_is_found_without_reading_a_file(lake: Lake) -> None:
-    land(lake, NOW - 30 * HOUR, NOW - 3 * HOUR)
     land(lake, NOW - 5 * HOUR, None)
+    land(lake, NOW - 30 * HOUR, NOW - 3 * HOUR)
+    land(lake, NOW - 6 * HOUR)
     for path in Path(lake.root).rglob("*.parquet"):
         path.unlink()
     assert newest(lake) == NOW - 3 * HOUR
