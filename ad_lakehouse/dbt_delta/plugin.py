@@ -31,6 +31,7 @@ from ad_lakehouse.dbt_delta.project import REBUILD_DAYS
 from ad_lakehouse.dbt_delta.store import Build, Outcome
 from ad_lakehouse.errors import ConfigurationError, LakehouseError
 from ad_lakehouse.lake import Lake
+from ad_lakehouse.lake.views import prepare
 from ad_lakehouse.settings import PREFIX, load_settings
 
 DEV_USER = f"{PREFIX}DEV_USER"
@@ -98,12 +99,13 @@ class Plugin(BasePlugin):  # type: ignore[misc]  # dbt is not typed
         with speaking_to_dbt():
             transform = load_settings().transform
         folder = transform.temp_folder or Path(tempfile.gettempdir())
+        folder.mkdir(parents=True, exist_ok=True)
         config.setdefault("memory_limit", transform.memory_limit)
         # A folder a process: DuckDB names its spill files alike in every process.
         config.setdefault("temp_directory", str(folder / f"ad-lakehouse-{os.getpid()}"))
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:
-        conn.execute("set global timezone = 'UTC'")
+        prepare(conn)
         self._connection = conn
         self._invocation = None
 

@@ -160,8 +160,15 @@ def scan(files: Collection[DataFile], partition: str | None) -> str:
 def connect(**config: Any) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB whose time zone is UTC."""
     connection = duckdb.connect(":memory:", config=config)
-    connection.execute("set global timezone = 'UTC'")  # global: cursors do not inherit a session's settings
+    prepare(connection)
     return connection
+
+
+def prepare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Settings every connection of ours has; global ones, since cursors do not inherit those of a session."""
+    connection.execute("set global timezone = 'UTC'")
+    # A view opens the footer of each file when it is made and when it is read; files never change.
+    connection.execute("set global parquet_metadata_cache = true")
 
 
 def define_views(
