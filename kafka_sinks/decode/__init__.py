@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ad_lakehouse.settings import LandingSettings
-from kafka_sinks.decode.avro_records import decode_framed
+from kafka_sinks.decode.avro_blocks import ContainerUnreadable
+from kafka_sinks.decode.avro_files import ContainerRows, decode_avro_container
+from kafka_sinks.decode.avro_framing import decode_framed
 from kafka_sinks.decode.csv_records import HeaderUnfit, extract_csv, parse_header
 from kafka_sinks.decode.fields import typed_fields
 from kafka_sinks.decode.finish import finish
@@ -21,9 +23,12 @@ from kafka_sinks.sources import Source
 
 __all__ = [
     "REASONS",
+    "ContainerRows",
+    "ContainerUnreadable",
     "HeaderUnfit",
     "RegistryUnavailable",
     "SchemaRegistry",
+    "decode_avro_container",
     "decode_batch",
     "decode_split",
     "open_registry",

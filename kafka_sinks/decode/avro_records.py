@@ -1,7 +1,7 @@
-"""Avro payloads in Confluent's framing (0, schema id in 4 bytes, record) to columns.
+"""Avro records of one writer to the fields of a source.
 
-Belongs here: framing, grouping by writer schema, decoding in bulk. Not here: schemas (registry.py, avro_schema.py),
-the writer's columns to ours (avro_columns.py), container files (avro_files.py).
+Belongs here: decoding in bulk. Not here: framing (avro_framing.py), the writer's columns to ours (avro_columns.py),
+container files (avro_files.py).
 
 The records of one writer schema are joined behind one container header and read at once. Nothing in Avro says where
 a record ends, so one that is too short or too long would shift all behind it: the reader's schema therefore wraps
@@ -10,7 +10,6 @@ are found before (avro_walk.py); the guard holds should the two ever disagree.
 """
 
 import io
-import json
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -23,62 +22,18 @@ import polars_avro
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kafka_sinks.decode.avro_columns import from_writer, merged
-from kafka_sinks.decode.avro_schema import SchemaRefused, checked_schema, in_bulk
+from kafka_sinks.decode.avro_binary import container_header, zigzag
+from kafka_sinks.decode.avro_columns import from_writer
+from kafka_sinks.decode.avro_schema import in_bulk
 from kafka_sinks.decode.avro_walk import walk_records
-from kafka_sinks.decode.columns import Typed, bounds, is_utf8, octet, present
+from kafka_sinks.decode.columns import Typed, bounds, is_utf8, present
 from kafka_sinks.decode.fields import typed_fields
 from kafka_sinks.decode.json_records import extract_json
-from kafka_sinks.decode.registry import RegistryUnavailable, SchemaRegistry
 from kafka_sinks.decode.verdicts import Mask, Rows, Verdicts, rows_of
 from kafka_sinks.sources import Source
 
-FRAME = 5
+READ_ERRORS = (EOFError, ValueError, IndexError, OverflowError, MemoryError, TypeError, ArithmeticError)
 GUARD = 8
-FARTHEST = 1 << 30  # without a stop, Arrow's binary_slice counts a negative size
-
-
-def decode_framed(
-    source: Source, payloads: pa.BinaryArray, verdicts: Verdicts, registry: SchemaRegistry | None
-) -> Typed:
-    """The source's fields, with the faults invalid_avro, not_a_record, unknown_schema and empty. Raises
-    `RegistryUnavailable`.
-    """
-    lengths = pc.fill_null(pc.binary_length(payloads), 0).to_numpy()
-    empty = lengths == 0
-    verdicts.reject(rows_of(empty), "empty", "the record has no payload")
-    framed = (lengths >= FRAME) & (octet(payloads, 0) == 0)
-    bad = rows_of(~framed & ~empty)
-    verdicts.reject(bad, "invalid_avro", "no magic byte 0 and schema id at the beginning (Confluent's framing)")
-    ids = np.zeros(len(payloads), dtype=np.int64)
-    for place in range(1, FRAME):
-        ids = ids * 256 + octet(payloads, place)
-    parts = []
-    for schema_id in np.unique(ids[framed]).tolist():
-        rows = rows_of(framed & (ids == schema_id))
-        schema = _writer(schema_id, rows, verdicts, registry)
-        if schema is not None:
-            some = payloads if len(rows) == len(payloads) else payloads.take(pa.array(rows))
-            parts += decode_bodies(source, schema, pc.binary_slice(some, FRAME, FARTHEST), rows, verdicts)
-    return merged(source, len(payloads), parts)
-
-
-def _writer(schema_id: int, rows: Rows, verdicts: Verdicts, registry: SchemaRegistry | None) -> dict[str, Any] | None:
-    """The writer's schema; None when there is none we decode with, then its rows are rejected."""
-    if registry is None:
-        raise RegistryUnavailable(
-            "Avro records need their writers' schemas, and no registry is set.",
-            remedy="Set AD_LAKEHOUSE_KAFKA__SCHEMA_REGISTRY to its URL or a folder of <id>.avsc files.",
-        )
-    text = registry.schema(schema_id)
-    if text is None:
-        verdicts.reject(rows, "unknown_schema", f"the registry has no schema {schema_id}")
-        return None
-    try:
-        return checked_schema(text)
-    except SchemaRefused as error:
-        verdicts.reject(rows, "invalid_avro", f"schema {schema_id}: {error}")
-        return None
 
 
 def decode_bodies(
@@ -166,7 +121,7 @@ def read_one(schema: Any, body: bytes) -> dict[str, Any] | None:
     stream = io.BytesIO(body)
     try:
         record = fastavro.schemaless_reader(stream, schema, None)
-    except (EOFError, ValueError, IndexError, OverflowError, MemoryError, TypeError, ArithmeticError):
+    except READ_ERRORS:
         return None
     return record if stream.tell() == len(body) else None
 
@@ -197,21 +152,3 @@ def _read(header: bytes, bodies: pa.BinaryArray, guard: bytes) -> pa.StructArray
     if not pc.all(pc.equal(guards, pa.scalar(guard, pa.binary()))).as_py():
         return None
     return frame["record"].rechunk().to_arrow()
-
-
-def container_header(schema: dict[str, Any], sync: bytes) -> bytes:
-    """The beginning of an uncompressed container file."""
-    meta = {b"avro.schema": json.dumps(schema).encode(), b"avro.codec": b"null"}
-    entries = b"".join(zigzag(len(key)) + key + zigzag(len(value)) + value for key, value in meta.items())
-    return b"Obj\x01" + zigzag(len(meta)) + entries + b"\0" + sync
-
-
-def zigzag(number: int) -> bytes:
-    """A non-negative long in Avro's variable length."""
-    number <<= 1
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

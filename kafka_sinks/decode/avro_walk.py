@@ -18,6 +18,7 @@ from kafka_sinks.decode.verdicts import Mask, Rows
 
 CHUNK = 16_384  # records at once: what a step touches stays in the processor's cache
 MOST_STEPS = 256  # items of one list walked in step; a record with more is left to be judged alone
+NARROWEST = 8  # fewer blocks beside each other are quicker read one by one
 MOST_EMPTY_ITEMS = 10_000  # items without any bytes: a few bytes could claim any number of them
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 CONTINUED = np.uint64(0x8080808080808080)
@@ -57,6 +58,30 @@ def walk_records(
         stop = _walk(walk, schema, rows, begin, end)
         walk.fail(rows, (stop != end) & ~walk.long[rows])
     return walk.bad & ~walk.long, walk.long, walk.texts or []
+
+
+def cut_blocks(schema: dict[str, Any], starts: Rows, ends: Rows, counts: Rows, octets: Octets) -> list[Rows | None]:
+    """Where the records of each block end; None for a block that is not filled by whole records, or not decided.
+
+    A record begins where the one before it ended, so the blocks are walked beside each other, a record at a time.
+    """
+    padded = np.concatenate([octets, np.zeros(16, dtype=np.uint8)])
+    words = np.ndarray((len(octets) + 8,), dtype="<u8", buffer=padded, strides=(1,))
+    walk = Walk(padded, words, np.zeros(len(starts), bool), np.zeros(len(starts), bool), None)
+    at = starts.copy()
+    found: list[tuple[Rows, Rows]] = []
+    step = 0
+    while len(rows := np.flatnonzero((counts > step) & ~walk.bad & ~walk.long)) >= NARROWEST:
+        at[rows] = _walk(walk, schema, rows, at[rows], ends[rows])
+        walk.fail(rows, at[rows] > ends[rows])
+        found.append((rows, at[rows]))
+        step += 1
+    whole = ~walk.bad & ~walk.long & (counts <= step) & (at == ends)
+    block = np.concatenate([rows for rows, _ in found]) if found else np.zeros(0, dtype=np.int64)
+    stops = np.concatenate([each for _, each in found]) if found else np.zeros(0, dtype=np.int64)
+    order = np.argsort(block, kind="stable")
+    pieces = np.split(stops[order], np.searchsorted(block[order], np.arange(1, len(starts))))
+    return [piece if good else None for piece, good in zip(pieces, whole.tolist(), strict=True)]
 
 
 def _walk(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
