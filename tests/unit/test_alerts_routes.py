@@ -61,6 +61,8 @@ def test_all_matching_routes_count_and_an_empty_one_mutes() -> None:
         ({**NIGHT, "timezone": "Europe/Vienna"}, "2026-03-02T21:30:00Z", "2026-03-03T06:00:00Z"),
         # The clock goes forward on 29 March: the night is an hour shorter.
         ({**NIGHT, "timezone": "Europe/Vienna"}, "2026-03-28T22:00:00Z", "2026-03-29T05:00:00Z"),
+        # The clock goes back on 25 October: the quiet ended at the first 02:30, and the second 02:15 is not quiet.
+        ({**NIGHT, "end": "02:30", "timezone": "Europe/Vienna"}, "2026-10-25T01:15:00Z", None),
         ({"start": "01:00", "end": "01:00"}, "2026-03-02T12:00:00Z", "2026-03-03T01:00:00Z"),
     ],
 )  # fmt: skip
