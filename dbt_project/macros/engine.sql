@@ -1,0 +1,60 @@
+{#
+  Where DuckDB and Spark say the same thing differently. Belongs here: one macro for each such difference.
+  Not here: rules of the business, which are written once for both engines in the other files.
+#}
+
+{#- Microseconds since 1970-01-01 UTC of a timestamp, bigint. -#}
+{% macro epoch_us(ts) -%}{{ return(adapter.dispatch('epoch_us')(ts)) }}{%- endmacro %}
+{% macro default__epoch_us(ts) -%}epoch_us({{ ts }}){%- endmacro %}
+{% macro spark__epoch_us(ts) -%}unix_micros({{ ts }}){%- endmacro %}
+
+{#- The type of a moment in UTC with microseconds. -#}
+{% macro timestamp_type() -%}{{ return(adapter.dispatch('timestamp_type')()) }}{%- endmacro %}
+{% macro default__timestamp_type() -%}timestamptz{%- endmacro %}
+{% macro spark__timestamp_type() -%}timestamp{%- endmacro %}
+
+{#- The type of a list of texts. -#}
+{% macro text_list_type() -%}{{ return(adapter.dispatch('text_list_type')()) }}{%- endmacro %}
+{% macro default__text_list_type() -%}varchar[]{%- endmacro %}
+{% macro spark__text_list_type() -%}array<string>{%- endmacro %}
+
+{#- The calendar day of a moment in an IANA time zone, date. -#}
+{% macro local_day(ts, time_zone) -%}{{ return(adapter.dispatch('local_day')(ts, time_zone)) }}{%- endmacro %}
+{% macro default__local_day(ts, time_zone) -%}cast(timezone({{ time_zone }}, {{ ts }}) as date){%- endmacro %}
+{% macro spark__local_day(ts, time_zone) -%}cast(from_utc_timestamp({{ ts }}, {{ time_zone }}) as date){%- endmacro %}
+
+{#- `days` (may be negative, a column or a number) after a date, date. -#}
+{% macro days_after(day, days) -%}{{ return(adapter.dispatch('days_after')(day, days)) }}{%- endmacro %}
+{% macro default__days_after(day, days) -%}({{ day }} + {{ days }}){%- endmacro %}
+{% macro spark__days_after(day, days) -%}date_add({{ day }}, {{ days }}){%- endmacro %}
+
+{#- Quotient of two whole numbers, cut towards zero. -#}
+{% macro integer_divide(dividend, divisor) -%}
+    {{ return(adapter.dispatch('integer_divide')(dividend, divisor)) }}
+{%- endmacro %}
+{% macro default__integer_divide(dividend, divisor) -%}(({{ dividend }}) // ({{ divisor }})){%- endmacro %}
+{% macro spark__integer_divide(dividend, divisor) -%}(({{ dividend }}) div ({{ divisor }})){%- endmacro %}
+
+{#- A whole number of up to 38 digits, for products that exceed a bigint. -#}
+{% macro wide(number) -%}{{ return(adapter.dispatch('wide')(number)) }}{%- endmacro %}
+{% macro default__wide(number) -%}cast({{ number }} as hugeint){%- endmacro %}
+{% macro spark__wide(number) -%}cast({{ number }} as decimal(38, 0)){%- endmacro %}
+
+{#- SHA-256 of a text as lower-case hexadecimal digits. -#}
+{% macro sha256_hex(text) -%}{{ return(adapter.dispatch('sha256_hex')(text)) }}{%- endmacro %}
+{% macro default__sha256_hex(text) -%}sha256({{ text }}){%- endmacro %}
+{% macro spark__sha256_hex(text) -%}sha2({{ text }}, 256){%- endmacro %}
+
+{#- Whether a text contains a match of a regular expression (the common part of RE2 and Java, no backslashes). -#}
+{% macro matches(text, pattern) -%}{{ return(adapter.dispatch('matches')(text, pattern)) }}{%- endmacro %}
+{% macro default__matches(text, pattern) -%}regexp_matches({{ text }}, '{{ pattern }}'){%- endmacro %}
+{% macro spark__matches(text, pattern) -%}regexp_like({{ text }}, '{{ pattern }}'){%- endmacro %}
+
+{#- A list of texts as one text, different for different lists. -#}
+{% macro list_as_text(list) -%}{{ return(adapter.dispatch('list_as_text')(list)) }}{%- endmacro %}
+{% macro default__list_as_text(list) -%}
+    array_to_string(list_transform({{ list }}, lambda x: coalesce(length(x) || ':' || x, '-')), ',')
+{%- endmacro %}
+{% macro spark__list_as_text(list) -%}
+    array_join(transform({{ list }}, x -> coalesce(length(x) || ':' || x, '-')), ',')
+{%- endmacro %}

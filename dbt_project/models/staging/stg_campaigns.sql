@@ -1,0 +1,21 @@
+select
+    cast(campaign_id as string) as campaign_id,
+    cast(advertiser_id as string) as advertiser_id,
+    cast(name as string) as name,
+    cast(click_window_days as integer) as click_window_days,
+    cast(view_window_days as integer) as view_window_days,
+    cast(counting as string) as counting,
+    cast(budget_micros as bigint) as budget_micros,
+    cast(flight_start as date) as flight_start,
+    cast(flight_end as date) as flight_end,
+    cast(valid_from as {{ timestamp_type() }}) as valid_from,
+    cast(valid_to as {{ timestamp_type() }}) as valid_to,
+    cast(_topic as string) as _topic,
+    cast(_partition as integer) as _partition,
+    cast(_offset as bigint) as _offset,
+    cast(_file as string) as _file,
+    cast(_row as bigint) as _row,
+    cast(_batch as string) as _batch,
+    cast(_landed_at as {{ timestamp_type() }}) as _landed_at,
+    cast(event_date as date) as event_date
+from {{ lake_all(source('bronze', 'campaigns')) }}
