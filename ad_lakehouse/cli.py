@@ -6,7 +6,7 @@ that `--help` answers at once.
 
 import os
 import sys
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -237,8 +237,6 @@ def quarantine_list(
 
 
 def utc(moment: datetime | None) -> datetime | None:
-    from datetime import UTC
-
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
@@ -302,3 +300,39 @@ def alerts_list(
 
     found = list_alerts(lake_of(settings_for(lake)), closed=closed)
     console.print(printing.alerts(found) if found else "No alert is open.")
+
+
+@alerts_app.command("ack")
+def alerts_ack(
+    key: Annotated[str, typer.Argument(help="Key of the alert, from list")],
+    by: Annotated[str, typer.Option(help="Who works on it")],
+    lake: LakeOption = None,
+) -> None:
+    """Say that somebody works on an alert: no escalation by time and no reminders until it gets worse."""
+    from ad_lakehouse.alerts.handling import acknowledge
+
+    acknowledge(lake_of(settings_for(lake)), key, by, datetime.now(UTC))
+    console.print(f"{key} is acknowledged by {by}.", markup=False)
+
+
+@alerts_app.command("snooze")
+def alerts_snooze(
+    key: Annotated[str, typer.Argument(help="Key of the alert, from list")],
+    until: Annotated[datetime, typer.Argument(help="UTC, for example 2026-11-24T18:00:00")],
+    lake: LakeOption = None,
+) -> None:
+    """Hold back the messages of an alert until a time; nothing is lost."""
+    from ad_lakehouse.alerts.handling import snooze
+
+    snooze(lake_of(settings_for(lake)), key, until.replace(tzinfo=UTC), datetime.now(UTC))
+    console.print(f"{key} is silent until {until:%Y-%m-%d %H:%M} UTC.", markup=False)
+
+
+@alerts_app.command("retry")
+def alerts_retry(
+    key: Annotated[str | None, typer.Argument(help="Only this alert")] = None, lake: LakeOption = None
+) -> None:
+    """Queue messages again that a channel refused for good; the next evaluation sends them."""
+    from ad_lakehouse.alerts.handling import retry_failed
+
+    console.print(f"{retry_failed(lake_of(settings_for(lake)), key)} messages are queued again.")
