@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, Schema, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
@@ -38,6 +38,12 @@ class SchemaConflict(LakehouseError):
     """The table holds a column with another type than its source now has."""
 
     exit_code = 25
+
+
+class WriteFailed(LakehouseError):
+    """The table's storage refused a batch: a full disk, no permission, an object store that is away."""
+
+    exit_code = 19
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,11 @@ class BronzeTable:
             except CommitFailedError:
                 self.refresh()
                 continue
+            except (DeltaError, OSError) as error:  # a full disk, an object store that refuses
+                raise WriteFailed(
+                    f"{self.name}: a batch could not be written: {str(error).splitlines()[0]}.",
+                    remedy="Make room or mend the store, then land again: it goes on behind the last commit.",
+                ) from error
             return commit
         raise CommitContended(
             f"{self.name}: other writers committed first {ATTEMPTS} times in a row.",

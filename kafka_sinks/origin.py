@@ -5,6 +5,7 @@ Not here: the columns' types (sources.py), decoding.
 """
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import date, datetime
 from uuid import UUID
 
@@ -69,8 +70,11 @@ def joined_text(*parts: pa.Array | str) -> pa.StringArray:
     return pc.binary_join_element_wise(*texts, ":")
 
 
-def reject_before(day: date | None, rows: pa.Table, payloads: pa.BinaryArray) -> pa.Table:
-    """The rows, those of days that retention has deleted rejected: their day will not be built again."""
+def reject_before(day: date | None, rows: pa.Table, raw: Callable[[pa.BooleanArray], pa.BinaryArray]) -> pa.Table:
+    """The rows, those of days that retention has deleted rejected: their day will not be built again.
+
+    `raw` gives the bytes of the marked records, asked for only when there are some.
+    """
     if day is None:
         return rows
     mask = pc.fill_null(pc.less(rows["event_date"], pa.scalar(day)), False).combine_chunks()
@@ -79,7 +83,7 @@ def reject_before(day: date | None, rows: pa.Table, payloads: pa.BinaryArray) ->
     filled = {
         "_reason": pa.scalar("after_retention"),
         "_error": pa.scalar(f"the table keeps days from {day} on"),
-        "_raw": payloads,
+        "_raw": raw(mask),
     }
     landing = {"_topic", "_partition", "_offset", "_timestamp", "_key", "_headers", "_file", "_row"}
     columns = []

@@ -157,7 +157,7 @@ class TopicRun:
         def prepare(table: BronzeTable) -> Commit | None:
             left = untaken(batch.ranges, {p: self._position(table, p) for p in batch.ranges})
             deliveries = [self._delivery(p, each, batch.records(p, each.start)) for p, each in left.items()]
-            kept = reject_before(table.retained_from, rows, batch.payloads)
+            kept = reject_before(table.retained_from, rows, lambda _: batch.payloads)
             if left != batch.ranges:
                 kept = kept.filter(pa.array(inside(batch, left)))
             return Commit(kept, deliveries) if deliveries else None

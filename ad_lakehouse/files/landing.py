@@ -28,6 +28,7 @@ from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import Settings
 from kafka_sinks.commit import BronzeTable, Commit, Delivery
 from kafka_sinks.decode import HeaderUnfit
+from kafka_sinks.decode.avro_blocks import ContainerUnreadable
 from kafka_sinks.origin import reasons, reject_before
 from kafka_sinks.sources import Source, bronze_schema, sources_of_file
 
@@ -144,7 +145,7 @@ class FilesRun:
                     for part in parts:
                         if part.source in wanted:
                             self._add(report, self._land_part(part, origin))
-            except (FileBroken, HeaderUnfit) as error:
+            except (FileBroken, HeaderUnfit, ContainerUnreadable) as error:
                 report.outcome, report.error = "broken", str(error)
         return report
 
@@ -163,7 +164,7 @@ class FilesRun:
             if there.done or (not part.last and not part.records_from(there.rows)):
                 return None
             new = pc.greater_equal(part.rows["_row"], there.rows)
-            rows = reject_before(table.retained_from, part.rows, part.payloads).filter(new)
+            rows = reject_before(table.retained_from, part.rows, part.raw).filter(new)
             records = part.records_from(there.rows)
             note = {**place, "start": there.rows, "end": part.end, "rows": records, "done": part.last}
             version = Progress(part.end, part.last).version

@@ -9,7 +9,7 @@ what the record's values are.
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,10 +25,11 @@ from ad_lakehouse.files.records import BLOCK, Records, first_record, text_record
 from ad_lakehouse.settings import Settings
 from kafka_sinks.consume import HEADERS
 from kafka_sinks.decode import decode_split, parse_header
+from kafka_sinks.decode.avro_files import ContainerRows, decode_avro_container
 from kafka_sinks.origin import batch_id, bronze_rows, origins
+from kafka_sinks.schemas import TIMESTAMP
 from kafka_sinks.sources import Source, bronze_schema
 
-TIMESTAMP = pa.timestamp("us", "UTC")
 CSV_HEADER = "csv.header"  # the key in _headers of a rejected CSV record
 
 
@@ -49,12 +50,15 @@ class FileOrigin:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one table out of one batch of a file: of its records `first` up to, not including, `end`."""
+    """Rows of one table out of one batch of a file, which ends before its record `end`.
+
+    `numbers` are the rows' places in the file; `raw` gives the bytes of marked rows.
+    """
 
     source: Source
     rows: pa.Table
-    payloads: pa.BinaryArray
     numbers: pa.Int64Array
+    raw: Callable[[pa.BooleanArray], pa.BinaryArray]
     batch: str
     end: int
     last: bool
@@ -89,6 +93,9 @@ def read_parts(
 
     Raises `FileBroken`.
     """
+    if takers[0].wire == "avro":
+        yield from container_parts(stream, takers[0], origin, settings)
+        return
     limits = settings.landing
     is_csv = takers[0].wire == "csv"
     header = b""
@@ -100,24 +107,43 @@ def read_parts(
             text, max_rows=limits.max_batch_rows, max_bytes=limits.max_batch_bytes, quoted=is_csv, skip=int(is_csv)
         ):
             if records.end > origin.from_row or records.last:
-                yield parts_of(records, takers, origin, settings, header)
+                yield text_parts(records, takers, origin, settings, header)
 
 
-def parts_of(
+def container_parts(stream: IO[bytes], source: Source, origin: FileOrigin, settings: Settings) -> Iterator[list[Part]]:
+    """The batches of an Avro container."""
+
+    def told_apart(numbers: pa.Int64Array) -> pa.StringArray:
+        return origins(origin.name, None, numbers, repeated(origin.modified, len(numbers)))
+
+    with readable(stream, origin.name) as content:
+        for batch in decode_avro_container(
+            source,
+            content,
+            origin.landed_at if source.dimension else origin.modified,
+            limits=settings.landing,
+            origins=told_apart if source.without_id == "keep" else None,
+        ):
+            if batch.end > origin.from_row or batch.last:
+                numbers = pa.array(np.arange(batch.first, batch.end), pa.int64())
+                yield [part_of(source, batch.rows, numbers, batch.raw, origin, batch)]
+
+
+def text_parts(
     records: Records, takers: Sequence[Source], origin: FileOrigin, settings: Settings, header: bytes
 ) -> list[Part]:
-    """One batch decoded for each source that takes the file."""
+    """One batch of a text file, decoded for each source that takes the file."""
     count = len(records.payloads)
-    if not count:
-        return [empty_part(source, records, batch_id(origin.landed_at, uuid4())) for source in takers]
-    keep = any(source.without_id == "keep" for source in takers)
-    modified = pa.repeat(pa.scalar(origin.modified, TIMESTAMP), count)
-    landed = pa.repeat(pa.scalar(origin.landed_at, TIMESTAMP), count)
     numbers = pa.array(np.arange(records.first, records.end), pa.int64())
+    if not count:  # it still tells how far the file is
+        nothing = [(source, bronze_schema(source).empty_table()) for source in takers]
+        return [part_of(source, rows, numbers, constant(records.payloads), origin, records) for source, rows in nothing]
+    modified = repeated(origin.modified, count)
+    keep = any(source.without_id == "keep" for source in takers)
     decoded = decode_split(
         takers,
         records.payloads,
-        landed if takers[0].dimension else modified,
+        repeated(origin.landed_at, count) if takers[0].dimension else modified,
         limits=settings.landing,
         origins=origins(origin.name, None, numbers, modified) if keep else None,
         header=parse_header(header) if header else None,
@@ -125,27 +151,42 @@ def parts_of(
     parts = []
     for source in takers:
         mine, rows = decoded[source.name]
-        identity = batch_id(origin.landed_at, uuid4())
-        bronze = bronze_rows(
-            bronze_schema(source),
-            rows,
-            _file=origin.name,
-            _row=numbers.take(mine),
-            _timestamp=modified.take(mine),
-            _headers=header_of_rejected(rows, header),
-            _landed_at=origin.landed_at,
-            _batch=identity,
-        )
-        parts.append(
-            Part(source, bronze, records.payloads.take(mine), numbers.take(mine), identity, records.end, records.last)
-        )
+        raw = constant(records.payloads.take(mine))
+        parts.append(part_of(source, rows, numbers.take(mine), raw, origin, records, header))
     return parts
 
 
-def empty_part(source: Source, records: Records, identity: str) -> Part:
-    """The part of a batch without records: it still tells how far the file is."""
-    rows, none = bronze_schema(source).empty_table(), pa.array([], pa.int64())
-    return Part(source, rows, records.payloads, none, identity, records.end, records.last)
+def constant(payloads: pa.BinaryArray) -> Callable[[pa.BooleanArray], pa.BinaryArray]:
+    """`raw` of a part whose bytes are at hand."""
+    return lambda _: payloads
+
+
+def part_of(
+    source: Source,
+    decoded: pa.Table,
+    numbers: pa.Int64Array,
+    raw: Callable[[pa.BooleanArray], pa.BinaryArray],
+    origin: FileOrigin,
+    batch: Records | ContainerRows,
+    header: bytes = b"",
+) -> Part:
+    """Decoded rows with their landing columns, as the part of one source."""
+    identity = batch_id(origin.landed_at, uuid4())
+    rows = bronze_rows(
+        bronze_schema(source),
+        decoded,
+        _file=origin.name,
+        _row=numbers,
+        _timestamp=origin.modified,
+        _headers=header_of_rejected(decoded, header),
+        _landed_at=origin.landed_at,
+        _batch=identity,
+    )
+    return Part(source, rows, numbers, raw, identity, batch.end, batch.last)
+
+
+def repeated(moment: datetime, count: int) -> pa.TimestampArray:
+    return pa.repeat(pa.scalar(moment, TIMESTAMP), count)
 
 
 def header_of_rejected(rows: pa.Table, header: bytes) -> pa.Array | None:

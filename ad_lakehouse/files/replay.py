@@ -78,7 +78,8 @@ def replay_table(lake: Lake, source: Source, settings: Settings, only: Filter = 
     registry = open_registry(settings.kafka.schema_registry)
     day = retained_from(lake.open(name))
     for rejected in rejected_batches(lake, name, bronze_schema(source), settings, only):
-        decoded = reject_before(day, decode_again(source, rejected, settings, registry), rejected["_raw"])
+        decoded = decode_again(source, rejected, settings, registry)
+        decoded = reject_before(day, decoded, lambda mask: pa.nulls(len(mask), pa.binary()))  # stays as it is
         accepted = decoded.filter(pc.is_null(decoded["_reason"]))
         report.still += reasons(decoded)
         if accepted.num_rows:

@@ -90,6 +90,17 @@ kafka_sinks.commit.write_deltalake = last
 BEFORE_KAFKA_IS_TOLD = """
 kafka_sinks.consume.Reader.show_position = lambda *_: die()
 """
+DISK_IS_FULL = """
+import resource
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+write, calls = kafka_sinks.commit.write_deltalake, []
+def last(table, data, **how):
+    write(table, data, **how)
+    calls.append(None)
+    if len(calls) == 3:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))  # less than a data file of 20 rows
+kafka_sinks.commit.write_deltalake = last
+"""
 NOTHING = ""
 RECORDS = 200  # ten batches of 20: enough to die three times after two of them
 
@@ -135,6 +146,18 @@ def test_rows_survive_a_kill(kafka, lake: Lake, fault: str, commits: int) -> Non
     assert not killed(sink(lake, kafka.bootstrap, topic, NOTHING))
     assert landed_records(lake, topic) == committed_records(kafka.bootstrap, topic)
     assert delivered(notes(lake)) == RECORDS
+
+
+def test_a_full_disk_is_told_and_loses_nothing(kafka, lake: Lake) -> None:
+    topic = new_topic(kafka.bootstrap)
+    publish(kafka.bootstrap, topic, [impression(i) for i in range(RECORDS)])
+    process = sink(lake, kafka.bootstrap, topic, DISK_IS_FULL)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"WriteFailed: bronze.impressions: a batch could not be written" in told
+    assert delivered(notes(lake)) == 60
+    assert not killed(sink(lake, kafka.bootstrap, topic, NOTHING))
+    assert landed_records(lake, topic) == committed_records(kafka.bootstrap, topic)
 
 
 def test_rows_survive_kills_at_random_moments(kafka, lake: Lake) -> None:

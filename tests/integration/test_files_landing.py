@@ -7,17 +7,20 @@ import gzip
 import os
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import fastavro
 import pytest
 from landing_topics import IMPRESSIONS, impression, notes, rows
 
 from ad_lakehouse.files.landing import FileReport, land_files
 from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.lake.retention import retain
 from ad_lakehouse.settings import LandingSettings, Settings
 from kafka_sinks.sources import load_sources
 
-CLICKS, CONVERSIONS = TableName("bronze", "clicks"), TableName("bronze", "conversions")
+BIDS, CLICKS, CONVERSIONS = (TableName("bronze", name) for name in ("bid_requests", "clicks", "conversions"))
 HEADER = "event_ts,user_id,campaign_id,conversion_type,order_id\n"
 
 
@@ -101,6 +104,20 @@ def test_records_of_a_csv_file_may_span_lines_and_a_stray_quote_costs_one_record
     assert rows(lake, "_row, user_id", CLICKS) == [(0, "u\n1"), (1, None), (2, "u3")]
 
 
+def test_avro_containers_land_row_by_row(lake: Lake, folder: Path) -> None:
+    schema = dict(load_sources()["bid_requests"].schema)
+    moment = int(time.time() * 1_000_000)
+    bids = [{"event_ts": moment, "user_id": f"u{i}", "auction_id": f"a{i}", "targeting": ["geo=de"]} for i in range(25)]
+    bids[7]["event_ts"] = 0  # 1970
+    with (folder / "bids.avro").open("wb") as stream:
+        fastavro.writer(stream, schema, bids, codec="deflate")
+    report = land(lake, folder, max_batch_rows=10)["bids.avro"]
+    assert (report.rows, report.rejected, report.commits) == (25, Counter(event_time_out_of_range=1), 3)
+    landed = rows(lake, "_row, auction_id", BIDS)
+    assert landed == [(row, None if row == 7 else f"a{row}") for row in range(25)]
+    assert land(lake, folder)["bids.avro"].outcome == "already landed"
+
+
 def test_dimensions_land_from_their_folder(lake: Lake, folder: Path) -> None:
     (folder / "dimensions").mkdir()
     (folder / "dimensions" / "campaigns.csv").write_text("campaign_id,advertiser_id,name\nc1,a1,First\nc2,a1,Second\n")
@@ -125,11 +142,11 @@ def test_files_that_are_not_ours_yet_are_left_alone(lake: Lake, folder: Path) ->
 
 
 def test_a_broken_file_changes_nothing_and_does_not_stop_the_others(lake: Lake, folder: Path) -> None:
-    whole = gzip.compress(lines(*range(2_000)))
+    whole = gzip.compress(lines(*range(1_000)) * 200)  # more than is read at once
     (folder / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     (folder / "b.jsonl").write_bytes(lines(1))
     (folder / "c.avro").write_bytes(b"Obj\x01nonsense")
-    reports = land(lake, folder, max_batch_rows=100)
+    reports = land(lake, folder, max_batch_rows=20_000)
     assert {name: report.outcome for name, report in reports.items()} == {
         "a.jsonl.gz": "broken",
         "b.jsonl": "landed",
@@ -138,7 +155,7 @@ def test_a_broken_file_changes_nothing_and_does_not_stop_the_others(lake: Lake, 
     assert "a.jsonl.gz" in reports["a.jsonl.gz"].error
     assert rows(lake, "_file") == [("b.jsonl",)]
     (folder / "a.jsonl.gz").write_bytes(whole)
-    assert land(lake, folder)["a.jsonl.gz"].rows == 2_000
+    assert land(lake, folder)["a.jsonl.gz"].rows == 200_000
 
 
 def test_an_empty_file_is_landed_with_no_rows(lake: Lake, folder: Path) -> None:
@@ -159,10 +176,6 @@ def test_the_time_of_a_file_judges_its_event_times(lake: Lake, folder: Path) -> 
 
 
 def test_days_that_retention_deleted_are_not_filled_again(lake: Lake, folder: Path) -> None:
-    from datetime import UTC, datetime, timedelta
-
-    from ad_lakehouse.lake.retention import retain
-
     now = datetime.now(UTC)
     old = (now - timedelta(days=30)).isoformat()
     (folder / "a.jsonl").write_bytes(impression(1, event_ts=old) + b"\n")

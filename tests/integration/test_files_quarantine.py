@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import fastavro
 import pytest
 from landing_topics import IMPRESSIONS, delivered, impression, impressions_from, new_topic, notes, publish, rows
 from landing_topics import settings_for as kafka_settings
@@ -17,11 +18,11 @@ from ad_lakehouse.files.quarantine import Filter, NotInQuarantine, count_rejecte
 from ad_lakehouse.files.replay import replay
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import TableLog
-from ad_lakehouse.settings import Settings
+from ad_lakehouse.settings import LandingSettings, Settings
 from kafka_sinks.sink import LandReport, land_topic
 from kafka_sinks.sources import Source, load_sources
 
-CLICKS = TableName("bronze", "clicks")
+BIDS, CLICKS = TableName("bronze", "bid_requests"), TableName("bronze", "clicks")
 FOREIGN = b'{"when":"%s","cr":"c1","uid":"u%d","page":"news.example"}'
 
 
@@ -88,6 +89,22 @@ def test_replay_of_a_csv_file_knows_its_header(lake: Lake, tmp_path: Path) -> No
     assert rows(lake, "user_id, _row, _headers", CLICKS, "_reason is null") == [("u1", 0, None)]
 
 
+def test_replay_of_an_avro_container_takes_its_records_again(lake: Lake, tmp_path: Path) -> None:
+    schema = dict(load_sources()["bid_requests"].schema)
+    ten_days_ago = int((datetime.now(UTC) - timedelta(days=10)).timestamp() * 1_000_000)
+    bid = {"event_ts": ten_days_ago, "user_id": "u1", "auction_id": "a1", "targeting": ["geo=de"]}
+    with (tmp_path / "bids.avro").open("wb") as stream:
+        fastavro.writer(stream, schema, [bid, bid])
+    land_files(lake, load_sources(), tmp_path, Settings(landing=LandingSettings(past_days=5)))
+    assert count_rejected(lake) == {("bid_requests", "event_time_out_of_range"): 2}
+    (report,) = replay(lake, load_sources(), Settings(), Filter(source="bid_requests"))
+    assert (report.accepted, report.still.total()) == (2, 0)
+    assert rows(lake, "auction_id, _row, _raw", BIDS) == [
+        ("a1", 0, None),
+        ("a1", 1, None),
+    ]
+
+
 @pytest.mark.kafka
 def test_replay_and_sink_at_once_lose_nothing(kafka, lake: Lake) -> None:
     topic = new_topic(kafka.bootstrap)
@@ -95,17 +112,21 @@ def test_replay_and_sink_at_once_lose_nothing(kafka, lake: Lake) -> None:
     publish(kafka.bootstrap, topic, [FOREIGN % (now, number) for number in range(400)])
     settings = kafka_settings(kafka.bootstrap, max_batch_rows=10)
 
-    def replays(sink: Future[LandReport]) -> None:
+    def replays(sink: Future[LandReport]) -> int:
+        moved = 0
         while not sink.done():
             if lake.open_if_exists(IMPRESSIONS) is not None:
-                replay(lake, mended(), settings)
+                moved += replayed()
+        return moved
+
+    def replayed() -> int:
+        return sum(report.accepted for report in replay(lake, mended(), settings))
 
     with ThreadPoolExecutor(3) as pool:
         sink = pool.submit(land_topic, lake, impressions_from(topic), settings)
         others = [pool.submit(replays, sink) for _ in range(2)]
         assert sink.result(100).records == 400
-        for other in others:
-            other.result(100)
-    replay(lake, mended(), settings)
+        moved = [other.result(100) for other in others]
+    assert sum(moved) + replayed() == 400
     assert rows(lake, "count(*), count(distinct (_partition, _offset)), count(_reason)") == [(400, 400, 0)]
     assert sum(note.get("kind") == "replay" for note in notes(lake)) > 1
