@@ -154,6 +154,27 @@ def plan(lake: LakeOption = None) -> None:
 
 
 @app.command()
+def check(
+    every: Annotated[bool, typer.Option("--all", help="Show the checks that pass, too")] = False,
+    lake: LakeOption = None,
+) -> None:
+    """Run every contract and the ledger on the published tables; exit with 1 when one fails."""
+    from ad_lakehouse import printing
+    from ad_lakehouse.quality.checkup import check_lake
+
+    settings = settings_for(lake)
+    with console.status("Checking …") as state:
+        found = check_lake(lake_of(settings), settings.contracts, lambda name: state.update(f"Checking {name} …"))
+    failed = [each for each in found if not each.outcome.passed]
+    if found if every else failed:
+        console.print(printing.checks(found if every else failed))
+    errors = sum(each.outcome.severity == "error" for each in failed)
+    console.print(f"{len(found)} checks: {len(found) - len(failed)} pass, {len(failed) - errors} warn, {errors} fail.")
+    if errors:
+        raise typer.Exit(1)
+
+
+@app.command()
 def status(lake: LakeOption = None) -> None:
     """Show what each table holds: rows, days, rejected rows, size, last commit."""
     from ad_lakehouse import printing

@@ -13,6 +13,7 @@ from ad_lakehouse.alerts.handling import ListedAlert
 from ad_lakehouse.dbt_delta.run import BuildReport, TablePlan
 from ad_lakehouse.files.quarantine import Rejected
 from ad_lakehouse.landing import LandedAll
+from ad_lakehouse.quality.checkup import Checked
 from ad_lakehouse.status import TableStatus
 
 
@@ -122,6 +123,16 @@ def tables(found: Sequence[TableStatus]) -> Table:
             decimal(each.size),
             f"{each.committed:%Y-%m-%d %H:%M:%S}",
         )
+    return made
+
+
+def checks(found: Sequence[Checked]) -> Table:
+    """One line a check; for a failing one what was found and an example."""
+    made = table("table", "check", "result", "found")
+    for each in found:
+        outcome = each.outcome
+        result = "ok" if outcome.passed else "[yellow]warn[/]" if outcome.severity == "warn" else "[bold red]fail[/]"
+        made.add_row(str(each.table), outcome.title, result, "" if outcome.passed else str(outcome))
     return made
 
 

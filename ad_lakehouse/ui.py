@@ -50,7 +50,7 @@ def demo_environment(home: Path, console: Console) -> Iterator[Path]:
 
 def run_ui(home: Path, *, port: int, console: Console) -> None:
     """Starts webserver and daemon and waits until Ctrl-C."""
-    from ad_lakehouse.defs.manifest import prepare
+    from ad_lakehouse.defs.prepare import prepare
 
     with demo_environment(home, console) as storage:
         folder = storage.resolve()
@@ -58,7 +58,7 @@ def run_ui(home: Path, *, port: int, console: Console) -> None:
         if not (folder / "dagster.yaml").exists():
             (folder / "dagster.yaml").write_text(INSTANCE)
         load_settings()  # a wrong setting is told here, not in a code server's traceback
-        console.print("Preparing the dbt manifest …")
+        console.print("Reading the dbt project …")
         prepare()
         console.print(f"Dagster: http://127.0.0.1:{port}  (lake {os.environ[PREFIX + 'LAKE']}). Ctrl-C ends it.")
         command = [sys.executable, "-m", "dagster", "dev", "-m", "ad_lakehouse.definitions", "-h", "127.0.0.1", "-p", str(port)]
