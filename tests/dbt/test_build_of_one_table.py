@@ -1,6 +1,7 @@
 """What one build does to one table: which days it replaces, what it refuses, what two builders do to each other."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 from deltalake import DeltaTable
-from small_lake import SmallLake, at, day
+from small_lake import CONTRACTS, SmallLake, at, day
 
 from ad_lakehouse.dbt_delta.audit import BlockedByCheck
 from ad_lakehouse.dbt_delta.inputs import ModelError
@@ -51,7 +52,9 @@ class Builder:
         self.connection = connect()
         self.pins.define_views(self.connection)
         model = Model.of("silver", "impressions", sql, config)
-        self.build = Build(model, self.pins, self.connection.cursor(), request or Request())
+        asked = request or Request()
+        self.request = replace(asked, contracts=asked.contracts or CONTRACTS)
+        self.build = Build(model, self.pins, self.connection.cursor(), self.request)
 
     def run(self) -> Outcome:
         return self.build.run()
@@ -171,11 +174,10 @@ def test_model_reads_only_the_files_of_the_days_it_needs(small: SmallLake) -> No
     for uri in bronze.file_uris():
         if f"event_date={day(1)}" not in uri:
             Path(uri).unlink()
-    builder = Builder.__new__(Builder)
-    builder.pins = Pins(small.lake)
-    builder.pins.pin_all()
-    builder.build = Build(Model.of("silver", "impressions", SAME_DAY, {}), builder.pins, connect().cursor())
-    assert builder.run().days_replaced == 1
+    pins = Pins(small.lake)
+    pins.pin_all()
+    model = Model.of("silver", "impressions", SAME_DAY, {})
+    assert Build(model, pins, connect().cursor(), Request(contracts=CONTRACTS)).run().days_replaced == 1
 
 
 @pytest.mark.parametrize(
@@ -312,7 +314,7 @@ def test_builder_overtaken_three_times_gives_up_and_names_the_reason(small: Smal
             yield Builder(small, f"{SAME_DAY} where user_id <> '{number}'").run()
 
     slow = Builder(small)
-    build = Slow(slow.build.model, slow.pins, slow.connection.cursor(), rival=rivals())
+    build = Slow(slow.build.model, slow.pins, slow.connection.cursor(), slow.request, rival=rivals())
     with pytest.raises(AnotherBuildRuns, match=r"silver\.impressions: other builds committed first, 3 times"):
         build.run()
 

@@ -65,6 +65,8 @@ def test_build_by_hand_writes_the_developers_tables_and_leaves_the_published_one
     small.build()
     for name in BUILT:
         assert small.differences(name, "ada") == []
+    again = messages(done("run", "-t", "dev", "--threads", threads))
+    assert set(again.values()) == {"nothing to do: no input changed"}
 
 
 def test_one_model_by_hand_reads_published_tables_where_there_are_no_own(small: SmallLake) -> None:
@@ -72,6 +74,9 @@ def test_one_model_by_hand_reads_published_tables_where_there_are_no_own(small: 
     done("run", "-t", "dev", "-s", "credits")
     assert [str(name) for name in small.lake.tables("ada")] == ["attribution.credits"]
     assert small.differences("attribution.credits", "ada") == []
+    done("run", "-t", "dev", "-s", "impressions", "--vars", "{price: 2}")
+    said = messages(done("run", "-t", "dev", "-s", "credits"))
+    assert said["credits"].endswith("silver.impressions was created anew")  # the own one now, not the published one
 
 
 def test_warm_process_sees_what_landed_between_two_commands(small: SmallLake) -> None:
