@@ -25,15 +25,19 @@ Counts = dict[Subject, dict[str, Found]]  # by subject and batch
 
 @dataclass(frozen=True)
 class Delivery:
-    """One entry of a commit's `delivered` list; offsets only for topics."""
+    """One entry of a commit's `delivered` list: [start, end) of offsets, or of a file's records.
+
+    Of a file that feeds several tables each takes its records; the range counts all of them.
+    """
 
     batch: str
     subject: Subject
     records: int
     lost: bool = False
-    chain: str = ""  # topic id: a recreated topic begins anew
+    chain: str = ""  # topic id or SHA-256: a recreated topic, or another file of that name, begins anew
     start: int = 0
     end: int = 0
+    done: bool = False  # the file ends here
 
 
 def deliveries(commits: Iterable[Commit]) -> list[Delivery]:
@@ -49,21 +53,29 @@ def deliveries(commits: Iterable[Commit]) -> list[Delivery]:
                 lost = bool(each.get("lost"))
                 found.append(Delivery(note["batch"], subject, records, lost, chain, each["start"], each["end"]))
             else:
-                found.append(Delivery(note["batch"], ("file", each["file"]), records))
+                place = {"chain": str(each["sha256"]), "start": each["start"], "end": each["end"]}
+                found.append(Delivery(note["batch"], ("file", each["file"]), records, done=bool(each["done"]), **place))
     return found
 
 
 def follow(ends: Mapping[str, int], new: Sequence[Delivery]) -> tuple[dict[str, int], int, int]:
-    """Ends of each chain of offsets after the new deliveries; offsets lost with consent; offsets in no batch."""
+    """Ends of each chain after the new deliveries; offsets lost with consent; offsets in no batch."""
     after, lost, gap = dict(ends), 0, 0
     for each in new:
-        if not each.chain:
-            continue
         if each.lost:
             lost += max(0, each.end - each.start)
         gap += abs(each.start - after.get(each.chain, each.start))
         after[each.chain] = each.end
     return after, lost, gap
+
+
+def followed_contents(before: Mapping[str, Mapping[str, Any]], new: Sequence[Delivery]) -> dict[str, dict[str, Any]]:
+    """For each content (SHA-256) of a file: rows that one table took, records read so far, whether all are read."""
+    after = {chain: dict(content) for chain, content in before.items()}
+    for each in new:
+        rows = after.get(each.chain, {}).get("rows", 0) + each.records
+        after[each.chain] = {"rows": rows, "end": each.end, "done": each.done}
+    return after
 
 
 class LandedTable:

@@ -15,7 +15,16 @@ from dataclasses import dataclass, replace
 
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.views import connect
-from ad_lakehouse.quality.ledger_counts import Counts, Delivery, LandedTable, Subject, deliveries, follow, is_landing
+from ad_lakehouse.quality.ledger_counts import (
+    Counts,
+    Delivery,
+    LandedTable,
+    Subject,
+    deliveries,
+    follow,
+    followed_contents,
+    is_landing,
+)
 from ad_lakehouse.quality.ledger_rows import LedgerRow, weigh
 
 
@@ -129,10 +138,13 @@ def _extended(
 def _delivered(row: LedgerRow, subject: Subject, new: Sequence[Delivery]) -> LedgerRow:
     mine = [each for each in new if each.subject == subject]
     ends, lost, gap = follow(row.detail.get("ends", {}), mine)
+    detail = {**row.detail, "ends": ends}
+    if subject[0] == "file":
+        detail["contents"] = followed_contents(row.detail.get("contents", {}), mine)
     return replace(
         row,
         delivered=row.delivered + sum(each.records for each in mine),
         lost=row.lost + lost,
         gap=row.gap + gap,
-        detail={**row.detail, "ends": ends},
+        detail=detail,
     )

@@ -144,7 +144,7 @@ def _credit_days(connection: duckdb.DuckDBPyConnection, pair: Pair, days: list[d
     rows = []
     for day in sorted({*counted, *(day for day, _, _ in by_kind)}):
         (delivered,) = counted.get(day, (0,))
-        for model, traffic in sorted(kinds):
+        for model, traffic in sorted(kinds) or [("any", "any")]:
             total, conversions = by_kind.get((day, model, traffic), (0, 0))
             row = LedgerRow(
                 "credits_day", str(pair.output.name), f"{day.isoformat()} {model} {traffic}",

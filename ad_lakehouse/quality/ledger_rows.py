@@ -19,7 +19,7 @@ class LedgerRow:
     difference = accepted + rejected + collapsed + retired − delivered.
     """
 
-    kind: str  # topic_partition | file | unknown_origin | silver_day | credits_day
+    kind: str  # topic_partition | file | split_file | unknown_origin | silver_day | credits_day
     table: str  # full name of the table that holds the rows
     subject: str  # `ad.clicks[2]`, a file's name, `2026-01-03`, `2026-01-03 last gross`
     delivered: int = 0  # records counted before they were decoded; for a model's table, rows of its input

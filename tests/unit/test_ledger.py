@@ -49,6 +49,14 @@ def file_rows(batch: str, file: str, start: int, end: int) -> list[dict[str, Any
     ]
 
 
+def file_note(file: str, start: int, end: int, rows: int | None = None, *, done: bool = False) -> dict[str, Any]:
+    """`rows` of the records [start, end) went into this table."""
+    return {
+        "file": file, "sha256": f"sha of {file}", "start": start, "end": end,
+        "rows": end - start if rows is None else rows, "done": done,
+    }  # fmt: skip
+
+
 def topic_note(partition: int, start: int, end: int, records: int | None = None, **more: Any) -> dict[str, Any]:
     return {
         "topic": "ad.clicks", "topic_id": "T", "partition": partition, "start": start, "end": end,
@@ -71,7 +79,7 @@ def land_two_batches(lake: Lake) -> None:
     rows = topic_rows("b1", 0, 0, 20, rejected=3) + topic_rows("b1", 1, 100, 110)
     land(lake, "b1", rows, topic_note(0, 0, 20), topic_note(1, 100, 110))
     rows = topic_rows("b2", 0, 20, 35, day=NEXT) + file_rows("b2", "clicks.csv", 0, 15)
-    land(lake, "b2", rows, topic_note(0, 20, 35), {"file": "clicks.csv", "sha256": "f", "rows": 15})
+    land(lake, "b2", rows, topic_note(0, 20, 35), file_note("clicks.csv", 0, 15))
 
 
 def off(report: LedgerReport) -> set[tuple[str, str]]:
@@ -107,7 +115,7 @@ def test_what_was_delivered_is_accepted_or_rejected(lake: Lake) -> None:
     told = {row.subject: (row.delivered, row.accepted, row.rejected, row.difference) for row in report.rows}
     assert told == {"ad.clicks[0]": (35, 32, 3, 0), "ad.clicks[1]": (10, 10, 0, 0), "clicks.csv": (15, 15, 0, 0)}
     assert tuple(read_ledger(lake)) == report.rows
-    assert [outcome.passed for outcome in ledger_outcomes(report.rows)] == [True] * 5
+    assert [outcome.passed for outcome in ledger_outcomes(report.rows)] == [True] * 6
 
 
 def test_an_empty_lake_has_an_empty_ledger(lake: Lake) -> None:
@@ -240,10 +248,35 @@ def test_a_recreated_topic_begins_anew(landed: Lake) -> None:
 
 
 def test_a_file_may_take_several_commits(landed: Lake) -> None:
-    land(landed, "b3", file_rows("b3", "clicks.csv", 15, 30), {"file": "clicks.csv", "sha256": "f", "rows": 15})
+    land(landed, "b3", file_rows("b3", "clicks.csv", 15, 30), file_note("clicks.csv", 15, 30))
     report = write_ledger(landed)
     assert not report.unbalanced
     assert row_of(report, "clicks.csv").delivered == 30
+
+
+def test_a_part_of_a_file_that_no_commit_took_is_a_gap(landed: Lake) -> None:
+    land(landed, "b3", file_rows("b3", "clicks.csv", 20, 30), file_note("clicks.csv", 20, 30))
+    report = write_ledger(landed)
+    assert off(report) == {("bronze.clicks", "clicks.csv")}
+    assert row_of(report, "clicks.csv").gap == 5
+
+
+def test_a_record_of_a_mixed_file_that_went_into_no_table_is_seen(lake: Lake) -> None:
+    """8 records: 5 clicks, 2 conversions."""
+    land(lake, "b1", file_rows("b1", "mixed.csv", 0, 5), file_note("mixed.csv", 0, 8, rows=5, done=True))
+    assert not write_ledger(lake).unbalanced
+    conversions = TableName("bronze", "conversions")
+    note = {"batch": "b2", "delivered": [file_note("mixed.csv", 0, 8, rows=2, done=True)]}
+    write_deltalake(
+        lake.create(conversions, BRONZE, partition_by=["event_date"]),
+        pa.Table.from_pylist(file_rows("b2", "mixed.csv", 5, 7), BRONZE), mode="append",
+        commit_properties=CommitProperties(custom_metadata={"ad_lakehouse": json.dumps(note)}),
+    )  # fmt: skip
+    report = write_ledger(lake)
+    assert off(report) == {("bronze", "mixed.csv")}
+    assert row_of(report, "mixed.csv", "bronze").difference == -1
+    assert write_ledger(lake).unbalanced
+    assert not write_ledger(lake).written
 
 
 def clean_log(lake: Lake, before: int) -> None:

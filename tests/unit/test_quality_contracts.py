@@ -6,7 +6,9 @@ import pytest
 
 from ad_lakehouse.errors import ConfigurationError
 from ad_lakehouse.lake import TableName
+from ad_lakehouse.lake.views import duckdb_type
 from ad_lakehouse.quality.contracts import contract_path, contract_paths, declared_checks, load_contract
+from kafka_sinks.sources import bronze_schema, load_sources
 
 GOOD = """dataset: lake/silver/impressions
 columns:
@@ -112,3 +114,25 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert len(declared_checks(path)) == 4
     path.write_text(GOOD + "  - row_count: {name: there are rows}\n")
     assert len(declared_checks(path)) == 5
+
+
+@pytest.mark.parametrize("name", [name for name in contract_paths() if name.layer == "bronze"], ids=str)
+def test_bronze_contracts_have_the_columns_and_types_of_the_source_schema(name: TableName) -> None:
+    landed = {field.name: duckdb_type(field.type) for field in bronze_schema(load_sources()[name.table])}
+    same = {"timestamptz": "timestamp with time zone", "decimal(18,9)": "decimal"}
+    declared = {column.name: column.data_type for column in load_contract(contract_paths()[name]).columns}
+    unsaid = {"_key", "_headers", "_reason", "_error", "_raw"}  # of rejected rows, or too free to promise anything
+    assert declared == {column: same.get(kind, kind) for column, kind in landed.items() if column not in unsaid}
+
+
+def test_every_source_has_a_contract() -> None:
+    assert {TableName("bronze", source) for source in load_sources()} <= set(contract_paths())
+
+
+@pytest.mark.parametrize("path", contract_paths().values(), ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_our_contracts_say_in_plain_words_what_each_check_promises(path: Path) -> None:
+    checks = declared_checks(path)
+    titles = [check.title for check in checks]
+    assert len(titles) == len(set(titles)), "two checks with one name"
+    assert all(check.kind != "row_count" for check in checks), "a quiet day is no error"
+    assert [check.kind for check in checks if check.blocking].count("schema") == 1
