@@ -8,12 +8,19 @@ other twice, thirty levels long, expand to a thousand million fields.
 """
 
 import json
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import fastavro
+from fastavro.schema import SchemaParseException, UnknownType
 
 DEEPEST = 256
 MOST_NODES = 10_000
 LARGEST_TEXT = 1 << 20
+LONGEST_ERROR = 200
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LARGEST_FIXED = 1 << 20
 LOGICAL = (
     "decimal",
@@ -40,6 +47,7 @@ class _Expansion:
     nodes: int = 0
 
 
+@lru_cache(maxsize=64)
 def checked_schema(text: str) -> dict[str, Any]:
     """A writer's record schema with every reference to a named type replaced by its definition.
 
@@ -56,6 +64,10 @@ def checked_schema(text: str) -> dict[str, Any]:
     expanded = _expand(schema, "", (), 0, _Expansion({}))
     if not isinstance(expanded, dict) or expanded["type"] != "record":
         raise SchemaRefused("the schema is no record")
+    try:
+        fastavro.parse_schema(expanded)
+    except (SchemaParseException, UnknownType, ValueError, TypeError, KeyError) as error:
+        raise SchemaRefused(f"the schema is not valid: {error}"[:LONGEST_ERROR]) from None
     return expanded
 
 
@@ -132,6 +144,9 @@ def _named(schema: dict[str, Any], name: str, inside: tuple[str, ...], depth: in
         fields = schema.get("fields")
         if not isinstance(fields, list) or not all(isinstance(each, dict) and "name" in each for each in fields):
             raise SchemaRefused(f"record {name} has no fields")
+        names = [str(each["name"]) for each in fields]
+        if len(set(names)) != len(names) or not all(map(NAME.fullmatch, names)):
+            raise SchemaRefused(f"record {name} has a field twice, or one whose name is none")
         space = name.rpartition(".")[0]
         alone["type"] = "record"
         alone["fields"] = [

@@ -36,7 +36,7 @@ def parse_header(record: bytes) -> tuple[str, ...]:
     verdicts = Verdicts(1)
     texts = _texts(pa.array([record], pa.binary()), verdicts)
     bad, count = _judge(texts, verdicts)
-    if bad.any():
+    if bad.any() or texts.null_count:
         raise HeaderUnfit("The header is no CSV record.", remedy="Write the column names, separated by commas.")
     names = [column[0].as_py() or "" for column in _parse(texts, int(count[0]))]
     if double := sorted({name for name in names if names.count(name) > 1}):

@@ -29,6 +29,8 @@ WORDS = {"string": "text", "bool": "true or false", "date32[day]": "date (YYYY-M
 def typed(field: SchemaField, column: Column, verdicts: Verdicts) -> pa.Array:
     """The column in the field's type; rejects the rows whose value does not fit, and makes it null there."""
     values = column.values
+    if values.null_count == len(values):
+        return pa.nulls(len(values), field.type)
     result = _of_text(field, column) if pa.types.is_string(values.type) else _of_native(field, values)
     bad = rows_of(present(values) & ~present(result))
     if len(bad):
@@ -175,7 +177,7 @@ def _epochs(numbers: pa.Array) -> pa.Array:
 
 def _lists(texts: pa.Array) -> pa.Array:
     items = "json_extract(x, '$[*]')"
-    strict = f"json_type(x) = 'ARRAY' AND len(list_filter({items}, y -> left(y::VARCHAR, 1) <> '\"')) = 0"
+    strict = f"json_type(x) = 'ARRAY' AND len(list_filter({items}, lambda y: left(y::VARCHAR, 1) <> '\"')) = 0"
     sql = f"CASE WHEN json_valid(x) AND {strict} THEN from_json(x, '[\"VARCHAR\"]') END"
     return _asked(texts, sql, pa.list_(pa.string()))
 
