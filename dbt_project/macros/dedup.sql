@@ -60,7 +60,7 @@ compared as (
         *,
         row_number() over (partition by event_date, event_id, payload order by {{ origin() }}) as copy,
         count(*) over (partition by event_date, event_id, payload) as copies,
-        count_if(_synthetic_id) over (partition by event_date, event_id, payload) as synthetic_copies,
+        {{ count_where('_synthetic_id') }} over (partition by event_date, event_id, payload) as synthetic_copies,
         min(_landed_at) over (partition by event_date, event_id, payload) as first_landed_at,
         first_value(payload) over (
             partition by event_date, event_id order by event_ts, {{ origin() }}

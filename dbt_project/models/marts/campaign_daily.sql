@@ -29,8 +29,8 @@ shown as (
         max(advertiser_id) as advertiser_id,
         max(currency) as currency
         {%- for suffix, included in traffics.items() %},
-        count_if({{ included }}) as impressions{{ suffix }},
-        count_if(viewable and {{ included }}) as viewable{{ suffix }},
+        {{ count_where(included) }} as impressions{{ suffix }},
+        {{ count_where('viewable and ' ~ included) }} as viewable{{ suffix }},
         {{ micros_of_cpm("case when " ~ included ~ " then price_micros end") }} as spend{{ suffix }}
         {%- endfor %}
     from impressions
@@ -44,7 +44,7 @@ clicked as (
         max(advertiser_id) as advertiser_id,
         max(currency) as currency
         {%- for suffix, included in traffics.items() %},
-        count_if({{ included }}) as clicks{{ suffix }},
+        {{ count_where(included) }} as clicks{{ suffix }},
         coalesce(sum(case when {{ included }} then price_micros end), 0) as spend{{ suffix }}
         {%- endfor %}
     from clicks

@@ -36,7 +36,7 @@ counted as (
         {{ known_campaign('campaign_id') }} as campaign_id
         {%- for step in steps %}
         {%- for suffix, included in traffics.items() %},
-        {% if step in found %}count_if({{ found[step] }} and {{ included }}){% else %}0{% endif %} as {{ step }}{{ suffix }}
+        {% if step in found %}{{ count_where(found[step] ~ ' and ' ~ included) }}{% else %}0{% endif %} as {{ step }}{{ suffix }}
         {%- endfor %}
         {%- endfor %}
     from {{ source }}

@@ -82,7 +82,7 @@ adjusted as (
     select
         orders.event_date,
         orders.event_id,
-        count_if(adjustments.source_revenue_micros is null) > 0 as is_void,
+        {{ count_where('adjustments.source_revenue_micros is null') }} > 0 as is_void,
         sum(abs(coalesce(adjustments.revenue_micros, 0))) as taken_back_micros
     from judged as orders
     inner join judged as adjustments
