@@ -4,6 +4,7 @@ Belongs here: turning failed checks into a failed build. Not here: what is check
 """
 
 from pathlib import Path
+from threading import Lock
 
 import duckdb
 
@@ -11,6 +12,8 @@ from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.quality.audit import audit
 from ad_lakehouse.quality.contracts import contract_path
+
+ONE_AT_A_TIME = Lock()  # Soda keeps state for the whole process; dbt builds in several threads
 
 
 class BlockedByCheck(LakehouseError):
@@ -26,7 +29,9 @@ def check_staged(
     contract = contract_path(name, own_contracts)
     if contract is None:
         return
-    failed = [each for each in audit(cursor, relation, contract, blocking_only=True) if not each.passed]
+    with ONE_AT_A_TIME:
+        outcomes = audit(cursor, relation, contract, blocking_only=True)
+    failed = [each for each in outcomes if not each.passed]
     if failed:
         raise BlockedByCheck(
             f"{name}: {'; '.join(str(each) for each in failed)}. Nothing was published.",

@@ -20,7 +20,7 @@ from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import TableLog
 from ad_lakehouse.lake.tables import LAYERS
-from ad_lakehouse.lake.views import Snapshot, define_view, quoted
+from ad_lakehouse.lake.views import Snapshot, define_view, quoted, reach
 from ad_lakehouse.settings import PREFIX
 
 LANDING = "Land it first: ad-lakehouse land (which creates the landed tables, empty ones too)."
@@ -139,6 +139,7 @@ class Pins:
     def define_views(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """A view for each pinned table, in place of all that was there."""
         with self._lock:
+            reach(cursor, self.lake)
             for (view,) in cursor.execute(INPUT_VIEWS).fetchall():
                 cursor.execute(f"drop view {quoted(view)}")
             for layer in LAYERS:

@@ -60,8 +60,12 @@ def message(outcome: Outcome) -> str:
     """One line of dbt's output."""
     if outcome.days_rebuilt == 0:
         return f"nothing to do: {outcome.reason}"
-    rebuilt = "all" if outcome.days_rebuilt is None else f"{outcome.days_rebuilt}"
-    return f"{rebuilt} days rebuilt, {outcome.days_replaced} replaced, {outcome.rows:,} rows: {outcome.reason}"
+    rebuilt = "all" if outcome.days_rebuilt is None else days(outcome.days_rebuilt)
+    return f"{rebuilt} rebuilt, {days(outcome.days_replaced)} replaced, {outcome.rows:,} rows: {outcome.reason}"
+
+
+def days(number: int) -> str:
+    return f"{number} day" if number == 1 else f"{number} days"
 
 
 def days_asked(text: str) -> frozenset[date]:

@@ -83,8 +83,8 @@ def test_warm_process_sees_what_landed_between_two_commands(small: SmallLake) ->
     done("run", "-t", "prod")
     small.land("impressions", [{"event_id": "late", "event_ts": at(3), "user_id": "u", "campaign_id": "k"}])
     said = messages(done("run", "-t", "prod"))
-    assert said["impressions"].startswith("1 days rebuilt, 1 replaced")
-    assert said["credits"].startswith("4 days rebuilt, 3 replaced")
+    assert said["impressions"].startswith("1 day rebuilt, 1 day replaced")
+    assert said["credits"].startswith("4 days rebuilt, 3 days replaced")
     assert small.rows("silver.impressions", where="event_id = 'late'")
 
 
