@@ -67,9 +67,12 @@ def show(
     console.print("[bold]Steps[/]")
     console.print(steps(taken))
     failed = [each for each in checked if not each.outcome.passed]
-    console.print(f"{len(checked)} checks, {len(failed)} of them not passed.")
+    console.print(f"{len(checked)} checks: {len(checked) - len(failed)} pass, {len(failed)} do not.")
     for each in failed:
-        console.print(f"  {each.table} {each.outcome.severity}: {each.outcome}", markup=False)
+        outcome = each.outcome
+        found = f"{outcome.value:,.4g}" if outcome.value is not None else "no value"
+        line = f"  {outcome.severity} {each.table}: {outcome.title}: {found} ({outcome.threshold})"
+        console.print(line, markup=False)
     if published.again and not landed.records:
         rebuilt = sum(1 for each in built.results if each.figures.get("days_replaced"))
         console.print(f"Nothing was new: 0 records landed, {rebuilt} tables changed. Everything was there already.")
