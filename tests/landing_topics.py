@@ -7,13 +7,13 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import duckdb
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ad_lakehouse.lake import Lake, TableName
@@ -38,11 +38,29 @@ def impressions_from(topic: str) -> Source:
 
 
 def new_topic(bootstrap: str, name: str = "", partitions: int = 2, **config: str) -> str:
-    """Creates a topic that no other test uses."""
+    """Creates a topic that no other test uses, and waits until the broker shows it."""
     name = name or f"impressions-{uuid.uuid4().hex[:8]}"
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(name, partitions, 1, config=config)])[name].result(20)
+    wait_until(lambda: is_described(admin, name))  # the answer comes before the broker's own metadata are new
     return name
+
+
+def is_described(admin: AdminClient, topic: str) -> bool:
+    """Whether the broker knows the topic."""
+    try:
+        admin.describe_topics(TopicCollection([topic]), request_timeout=10)[topic].result()
+    except KafkaException:
+        return False
+    return True
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Waits for a condition; fails the test when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 def impression(number: int, **more: Any) -> bytes:

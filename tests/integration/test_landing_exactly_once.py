@@ -6,7 +6,6 @@ Belongs here: landing that is not interrupted. Not here: kill -9 (tests/faults),
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
@@ -17,12 +16,14 @@ from landing_topics import (
     delivered,
     impression,
     impressions_from,
+    is_described,
     landed_records,
     new_topic,
     notes,
     publish,
     rows,
     settings_for,
+    wait_until,
 )
 
 from ad_lakehouse.demo.broker import KafkaBroker
@@ -207,7 +208,7 @@ def test_a_recreated_topic_is_another_topic(kafka, lake: Lake, topic: str, setti
     first = cluster.topic(topic)
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     admin.delete_topics([topic])[topic].result(20)
-    wait_until(lambda: topic not in admin.list_topics(timeout=5).topics)
+    wait_until(lambda: not is_described(admin, topic))
     with pytest.raises(TopicMissing, match=topic):
         land_topic(lake, source, settings)
     new_topic(kafka.bootstrap, topic)
@@ -265,10 +266,3 @@ def test_positions_survive_checkpoints_and_log_clean_up(kafka, lake: Lake, topic
     table.create_checkpoint()
     table.cleanup_metadata()
     assert land_topic(lake, source, one_row).records == 0
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
