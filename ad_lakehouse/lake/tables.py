@@ -24,6 +24,7 @@ from ad_lakehouse.errors import ForeignTable, NewerFormat, UnreadableTable
 FORMAT = 1  # raise when older code must not touch what this code writes
 FORMAT_PROPERTY = "ad_lakehouse.format"
 READABLE_FEATURES = {"timestampNtz"}
+CLIENT_OPTIONS = {"allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "timeout", "user_agent"}
 LAYERS = ("bronze", "silver", "attribution", "marts", "quality", "ops")
 
 
@@ -94,7 +95,16 @@ class Lake:
     def store(self, *below: str) -> Any:
         """The object store of the root, or of a folder below it."""
         url = "/".join([self.url, *below])
-        return from_url(url) if self.is_local else from_url(url, config=dict(self.storage_options))
+        return from_url(url) if self.is_local else from_url(url, **self.object_store_options())
+
+    def object_store_options(self) -> dict[str, dict[str, Any]]:
+        """The storage options as obstore takes them: those of the HTTP client apart, else it panics."""
+        given = {key.lower(): value for key, value in self.storage_options.items()}
+        client = {key: value for key, value in given.items() if key.removeprefix("aws_") in CLIENT_OPTIONS}
+        return {
+            "config": {key: value for key, value in given.items() if key not in client},
+            "client_options": {key.removeprefix("aws_"): value for key, value in client.items()},
+        }
 
     def create(
         self,

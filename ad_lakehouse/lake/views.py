@@ -180,7 +180,7 @@ def reach(connection: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     scheme = urlparse(lake.url).scheme
     if scheme in connection.list_filesystems():  # of another lake, or with other credentials
         connection.unregister_filesystem(scheme)
-    connection.register_filesystem(FsspecStore(scheme, config=dict(lake.storage_options)))
+    connection.register_filesystem(FsspecStore(scheme, **lake.object_store_options()))
 
 
 def define_views(
