@@ -48,6 +48,7 @@ def write_drop(folder: Path) -> None:
     mixed = ["event_ts,user_id,campaign_id,conversion_type,event_id,order_id,revenue_micros"]
     mixed += [f"{at(29)},u{number},c1,click,k{number},," for number in range(7)]
     mixed += [f"{at(28)},u{number},c1,purchase,p{number},o{number},{number}000000" for number in range(5)]
+    mixed += [f"{at(27)},u0,c1,purchase,again,o0,1000000"]  # of the same order: does not count
     mixed += [mixed[1], f"{at(28)},u9,c1,teleport,x,,", "never,u9,c1,click,x,,"]
     (folder / "events.csv").write_text("\n".join(mixed) + "\n")
     bids = [
@@ -118,7 +119,7 @@ def test_the_ledger_understands_landing_and_builds(built: Lake) -> None:
     assert (impressions.delivered, impressions.accepted, impressions.rejected) == (44, 43, 1)
     clicks, conversions = rows["bronze.clicks", "events.csv"], rows["bronze.conversions", "events.csv"]
     assert (clicks.delivered, clicks.rejected) == (10, 2)
-    assert conversions.delivered == 5
+    assert conversions.delivered == 6
     silver = [row for row in report.rows if row.kind == "silver_day" and row.table == "silver.impressions"]
     assert sum(row.collapsed for row in silver) == 1
     assert sum(row.delivered for row in silver) == 43
