@@ -1,4 +1,4 @@
-"""All figures in one table: `python -m benchmarks [--rows N]`."""
+"""All figures in one table: `python -m benchmarks`."""
 
 import argparse
 
@@ -6,12 +6,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.landing import landing
+from benchmarks.transform import DAYS, transform
 
-console = Console()
+console = Console(width=140)
 
 
 def show_landing(rows: int) -> None:
-    table = Table("landing", "rows", "MB/s", "rows/s", "of raw consume", "CPU s per M rows", "peak MB", header_style="bold")
+    table = Table(
+        "landing", "rows", "MB/s", "rows/s", "of raw consume", "CPU s per M rows", "peak MB", header_style="bold"
+    )
     for form, size, raw, ours in landing(rows):
         for name, each in ((f"{form}: raw consume", raw), (f"{form}: landed", ours)):
             table.add_row(
@@ -26,11 +29,38 @@ def show_landing(rows: int) -> None:
     console.print(table)
 
 
+def show_transform(impressions: int) -> None:
+    done = transform(impressions)
+    title = f"{done.events:,} events over {DAYS} days"
+    table = Table(title, "seconds", "events/s", "of the full build", "CPU s", "peak MB", header_style="bold")
+    for name, each in (
+        ("full build, empty lake", done.full),
+        ("build after one late event", done.late),
+        ("build when nothing is new", done.nothing),
+        ("full rebuild", done.again),
+    ):
+        table.add_row(
+            name,
+            f"{each.seconds:.1f}",
+            f"{done.events / each.seconds:,.0f}",
+            f"{each.seconds / done.full.seconds:.0%}",
+            f"{each.cpu_seconds:.1f}",
+            f"{each.peak_bytes / 1e6:.0f}",
+        )
+    console.print(table)
+    console.print("Days replaced after the late event: " + ", ".join(f"{k} {v}" for k, v in done.replaced.items()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000, help="records of each landing measurement")
+    parser.add_argument("--impressions", type=int, default=1_000_000, help="impressions of the history to build")
+    parser.add_argument("only", nargs="?", choices=["landing", "transform"], help="only this part")
     given = parser.parse_args()
-    show_landing(given.rows)
+    if given.only in (None, "landing"):
+        show_landing(given.rows)
+    if given.only in (None, "transform"):
+        show_transform(given.impressions)
 
 
 if __name__ == "__main__":
