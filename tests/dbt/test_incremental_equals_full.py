@@ -12,8 +12,8 @@ from small_lake import BUILT, SCHEMAS, Row, SmallLake, at, day
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.lake.retention import retain
 
-STEPS = int(os.environ.get("AD_LAKEHOUSE_TEST_STEPS", "14"))  # raise it for a longer search
-SEEDS = [int(seed) for seed in os.environ.get("AD_LAKEHOUSE_TEST_SEEDS", "1").split()]
+STEPS = int(os.environ.get("INCREMENTAL_STEPS", "14"))  # raise it for a longer search
+SEEDS = [int(seed) for seed in os.environ.get("INCREMENTAL_SEEDS", "1").split()]
 DAYS = 12
 
 
@@ -138,7 +138,7 @@ class Machine:
         assert self.small.versions() == after, f"a second build committed after {self.said}"
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_incremental_tables_equal_a_build_from_nothing(tmp_path: Path, seed: int) -> None:
     machine = Machine(tmp_path, seed)
@@ -159,7 +159,7 @@ def test_incremental_tables_equal_a_build_from_nothing(tmp_path: Path, seed: int
         machine.check()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_retention_shrinks_nothing_below_and_freezes_what_it_cut(tmp_path: Path) -> None:
     machine = Machine(tmp_path, 7)
     small = machine.small
