@@ -73,6 +73,13 @@ def test_quotes_line_ends_and_crlf_are_read_as_rfc_4180_says() -> None:
     assert (row["url"], row["user_agent"]) == ('a "quoted"\r\nline, two', "ünïcode")
 
 
+def test_an_empty_field_is_no_value_quoted_or_not() -> None:
+    row = one(f'"{MICROS}","u",ca,click,"",,"","",,"",,,,,'.encode())
+    assert row["_reason"] is None, row["_error"]
+    assert row["_synthetic_id"]
+    assert (row["creative_id"], row["url"], row["impression_id"]) == (None, None, None)
+
+
 def test_a_broken_record_does_not_swallow_its_neighbours() -> None:
     broken = [b'1,"u', b'a"b,"c', b'"', b"x\ny", b"0,1,2,3"]
     payloads = [click(user_id=f"u{n}") if n % 6 else broken[n // 6 % len(broken)] for n in range(120)]

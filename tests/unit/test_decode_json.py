@@ -43,6 +43,8 @@ def test_the_minimal_impression_of_the_case_is_accepted() -> None:
         (b'{"a": NaN}', "invalid_json", ""),
         (b'{"price_micros": NaN, "b": 1}', "invalid_json", ""),
         (b'{"price_micros": -Infinity}', "invalid_json", ""),
+        (b'{"price_micros": NaN}', "invalid_json", ""),
+        (b'{"url": Infinity}', "invalid_json", ""),
         (b'{"a": [1,]}', "invalid_json", ""),
         (b'{"creative_id": "x",}', "invalid_json", ""),
         (b'{"creative_id": "x"\n, }\n', "invalid_json", ""),
