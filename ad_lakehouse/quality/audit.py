@@ -20,6 +20,7 @@ from ad_lakehouse.quality.soda_session import AuditError, verify
 
 __all__ = ["AuditError", "CheckOutcome", "audit"]
 
+TOLD_FIELDS = 6  # of a sample row in one line
 RELATION_NAME = re.compile(r'^(?:"((?:[^"]|"")+)"|([^".\s]+))(?:\.(?=.)|$)')
 
 
@@ -47,8 +48,12 @@ class CheckOutcome:
         """One line for a person."""
         if self.passed:
             return f"{self.title}: ok"
-        text = f"{self.title}: {self.value if self.value is not None else 'no value'} ({self.threshold})"
-        return f"{text}, for example {json.dumps(self.sample[0], ensure_ascii=False)}" if self.sample else text
+        value = f"{self.value:.6g}" if isinstance(self.value, float) else self.value
+        text = f"{self.title}: {'no value' if value is None else value} ({self.threshold})"
+        if not self.sample:
+            return text
+        shown = dict(list(self.sample[0].items())[:TOLD_FIELDS])
+        return f"{text}, for example {json.dumps(shown, ensure_ascii=False)}"
 
 
 def audit(
@@ -127,6 +132,6 @@ def _outcome(
         value=plain(result.threshold_value),
         threshold=check.body.limit,
         detail=detail,
-        sample=sample(cursor, rows) if rows else (),
+        sample=sample(cursor, rows, check.column) if rows else (),
         failing_rows_sql=rows,
     )

@@ -51,14 +51,16 @@ def failing_rows(relation: str, contract: Contract, check: DeclaredCheck) -> str
     return None
 
 
-def sample(cursor: duckdb.DuckDBPyConnection, rows: str, shown: int = SAMPLE_ROWS) -> tuple[Mapping[str, Any], ...]:
-    """The first rows of a SELECT as plain values, personal and empty fields left out."""
+def sample(
+    cursor: duckdb.DuckDBPyConnection, rows: str, first: str | None = None, shown: int = SAMPLE_ROWS
+) -> tuple[Mapping[str, Any], ...]:
+    """Some rows of a SELECT as plain values, the column `first` first; personal and empty fields are left out."""
     found = cursor.execute(f"select * from ({rows}) limit {shown}")
     names = [column[0] for column in found.description or []]
     return tuple(
         {
             name: plain(value)
-            for name, value in zip(names, row, strict=True)
+            for name, value in sorted(zip(names, row, strict=True), key=lambda each: each[0] != first)
             if name not in PERSONAL and value is not None and not isinstance(value, bytes | bytearray)
         }
         for row in found.fetchall()

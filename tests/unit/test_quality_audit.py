@@ -130,6 +130,7 @@ def test_failing_rows_are_shown_without_what_identifies_a_person(
     assert bad.sample[0]["price_micros"] == -5
     assert bad.sample[0]["event_date"] == "2026-01-01"
     assert "user_id" not in bad.sample[0]
+    assert str(bad).startswith('prices are not negative: 12 (must be 0), for example {"price_micros": -5, "event_id": ')
     assert bad.failing_rows_sql
     assert len(rows.execute(bad.failing_rows_sql).fetchall()) == 12
 
