@@ -63,10 +63,11 @@ def lake_of(settings: Settings) -> "Lake":
 @app.command()
 def init(lake: LakeOption = None) -> None:
     """Create the bronze table of each source, empty. Landing does it too."""
-    from ad_lakehouse.landing import create_tables, selected
+    from ad_lakehouse.landing import create_tables
+    from kafka_sinks.sources import load_sources
 
     settings = settings_for(lake)
-    sources = selected(settings, None)
+    sources = load_sources(settings.landing.sources)
     create_tables(lake_of(settings), sources)
     console.print(f"{len(sources)} bronze tables are in {settings.lake}.")
 
@@ -93,6 +94,7 @@ def land(
             topics=files is None,
             only=source,
             accept_loss=accept_loss,
+            settle_seconds=None if files is None else 0.0,
             on_topic=lambda each: status.update(f"Landing {each.topic}: {each.records:,} records …"),
             on_file=lambda each: status.update(f"Landed {each.path} …"),
         )
@@ -281,10 +283,10 @@ def quarantine_replay(
     """Decode rejected rows again with the sources as they are now; move those that are accepted."""
     from ad_lakehouse.files.quarantine import Filter
     from ad_lakehouse.files.replay import replay
-    from ad_lakehouse.landing import selected
+    from kafka_sinks.sources import load_sources
 
     settings = settings_for(lake)
-    reports = replay(lake_of(settings), selected(settings, None), settings, Filter(source, reason))
+    reports = replay(lake_of(settings), load_sources(settings.landing.sources), settings, Filter(source, reason))
     for each in reports:
         if each.accepted or each.still:
             still = ", ".join(f"{name} {count:,}" for name, count in each.still.most_common())

@@ -35,9 +35,8 @@ class LandedAll:
         return sum(every, Counter[str]())
 
 
-def selected(settings: Settings, only: Collection[str] | None) -> dict[str, Source]:
-    """The sources of the settings, or those named. Raises `ConfigurationError` for an unknown name."""
-    sources = load_sources(settings.landing.sources)
+def selected(sources: Mapping[str, Source], only: Collection[str] | None) -> dict[str, Source]:
+    """All sources, or those named. Raises `ConfigurationError` for an unknown name."""
     unknown = sorted(set(only or ()) - set(sources))
     if unknown:
         raise ConfigurationError(
@@ -65,15 +64,17 @@ def land_all(
     topics: bool = True,
     only: Collection[str] | None = None,
     accept_loss: bool = False,
+    settle_seconds: float | None = None,
     on_topic: Callable[[LandReport], None] = lambda _: None,
     on_file: Callable[[FileReport], None] = lambda _: None,
 ) -> LandedAll:
-    """Lands what is new. Dimensions come as files, so files go first.
+    """Lands what is new. Dimensions come as files, so files go first. `settle_seconds`: default from the settings.
 
     A topic of a built-in source that the broker does not have is no error (not everyone has all four): it is
     named in `absent`; one that was asked for by name is. Raises what `land_topic` and `land_files` raise.
     """
-    sources = selected(settings, only)
+    every = load_sources(settings.landing.sources)
+    sources = selected(every, only)
     if folder is not None:
         check_folder(folder)
     present, absent = existing_topics(sources, settings) if topics else ([], [])
@@ -82,7 +83,10 @@ def land_all(
     create_tables(lake, sources)
     report = LandedAll(absent=[each.message for each in absent])
     if folder is not None:
-        report.files = land_files(lake, sources, folder, settings, progress=on_file)
+        settle = settings.landing.settle_seconds if settle_seconds is None else settle_seconds
+        report.files = land_files(
+            lake, every, folder, settings, only=only or None, settle_seconds=settle, progress=on_file
+        )
     for source in present:
         report.topics.append(land_topic(lake, source, settings, accept_loss=accept_loss, progress=on_topic))
     return report

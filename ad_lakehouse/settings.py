@@ -29,10 +29,11 @@ class KafkaSettings(BaseModel):
 class LandingSettings(BaseModel):
     """What landing accepts and how much memory it may use."""
 
-    max_batch_rows: int = Field(250_000, gt=0)
+    max_batch_rows: int = Field(100_000, gt=0, description="Larger batches cost memory and gain little speed")
     max_batch_bytes: int = Field(128 << 20, gt=0, description="Bytes of payload held at once")
     past_days: int = Field(400, ge=0, description="Event times older than this are rejected")
     future_days: int = Field(1, ge=0)
+    settle_seconds: float = Field(2.0, ge=0, description="Files of the drop folder written to within this time wait")
     sources: Path | None = Field(None, description="Folder of source YAML files added to the built-in ones")
 
 
