@@ -81,7 +81,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     settings = Settings(lake=str(folder / "lake"), transform=TransformSettings(threads=2))
     lake = Lake(settings.lake)
     land_files(lake, load_sources(), folder / "drop", settings, settle_seconds=0)
-    build(settings)
+    build(settings).raise_if_failed()
     return lake
 
 
