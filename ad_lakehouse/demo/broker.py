@@ -68,6 +68,12 @@ def free_ports(count: int) -> list[int]:
     raise KafkaUnavailable(f"No free port between {PORTS.start} and {PORTS.stop}.", remedy="End other servers.")
 
 
+def last_line(text: str) -> str:
+    """The last line that says something, without the stack that led there."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("\t", "Caused by"))]
+    return lines[-1][:300] if lines else "it said nothing"
+
+
 class KafkaBroker:
     """A broker as a context manager.
 
@@ -114,7 +120,7 @@ class KafkaBroker:
             tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties)]
             done = subprocess.run([*self._java, *tool], capture_output=True, text=True, check=False)
             if done.returncode:
-                raise KafkaUnavailable(f"Kafka's storage could not be formatted: {done.stderr[-500:]}")
+                raise KafkaUnavailable(f"Kafka's storage could not be formatted: {last_line(done.stderr)}")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._java, "kafka.Kafka", str(self._properties)],
@@ -133,7 +139,7 @@ class KafkaBroker:
             time.sleep(0.05)
         self.kill()
         raise KafkaUnavailable(
-            f"Kafka did not start within {timeout:.0f} s: {self.log.read_text(errors='replace')[-500:]}",
+            f"Kafka did not start within {timeout:.0f} s: {last_line(self.log.read_text(errors='replace'))}",
             remedy=f"Its log is {self.log}.",
         )
 

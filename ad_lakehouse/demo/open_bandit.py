@@ -13,10 +13,8 @@ one, a segment. Clicks: it has no time of them, so each has that of its impressi
 
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +26,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.csv
 
-from ad_lakehouse.demo.artefacts import cache_folder, locked
+from ad_lakehouse.demo.artefacts import aside, cache_folder, locked
 from ad_lakehouse.demo.catalogue import table
 from ad_lakehouse.demo.config import micros
 from ad_lakehouse.demo.delivery import EVENT, Stream
@@ -99,12 +97,9 @@ def fetched_wheel(say: Callable[[str], None] = lambda _: None) -> Path:
             return wheel
         say("Fetching the Open Bandit Dataset (1.3 MB, once per user) …")
         wheel.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=wheel.parent, prefix="fetching-"))
-        try:
-            download(aside)
-            (aside / WHEEL).replace(wheel)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with aside(wheel) as work:
+            download(work)
+            (work / WHEEL).replace(wheel)
     return wheel
 
 

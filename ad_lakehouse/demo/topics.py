@@ -122,23 +122,35 @@ class Sender:
             )
 
 
-def records_on(bootstrap: str) -> dict[str, int]:
-    """Records (offsets) of each of the demo's topics that is there."""
+def records_on(bootstrap: str, timeout: float = 20) -> dict[str, int]:
+    """Records (offsets) of each of the demo's topics that is there.
+
+    A broker that has just started, or created a topic, has no leader for a partition yet: asked again until `timeout`.
+    """
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ad-lakehouse-demo", "log_level": 0})
+    deadline = time.monotonic() + timeout
     try:
-        there = consumer.list_topics(timeout=15).topics
-        return {
-            topic: sum(
-                consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)[1]
-                for partition in there[topic].partitions
-            )
-            for topic in TOPICS
-            if topic in there
-        }
-    except KafkaException as error:
-        raise DemoTopicsBroken(
-            f"The broker at {bootstrap} can't be asked for its topics: {error.args[0].str()}.",
-            remedy="Start the demo again.",
-        ) from None
+        while True:
+            try:
+                return _records_of(consumer)
+            except KafkaException as error:
+                if time.monotonic() > deadline:
+                    raise DemoTopicsBroken(
+                        f"The broker at {bootstrap} can't be asked for its topics: {error.args[0].str()}.",
+                        remedy="Start the demo again.",
+                    ) from None
+            time.sleep(0.1)
     finally:
         consumer.close()
+
+
+def _records_of(consumer: Consumer) -> dict[str, int]:
+    there = consumer.list_topics(timeout=15).topics
+    return {
+        topic: sum(
+            consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)[1]
+            for partition in there[topic].partitions
+        )
+        for topic in TOPICS
+        if topic in there
+    }
