@@ -14,6 +14,8 @@ from typing import TypeVar
 from rich.console import Console
 
 from ad_lakehouse import printing
+from ad_lakehouse.alerts import evaluate
+from ad_lakehouse.alerts.conditions import from_freshness
 from ad_lakehouse.dbt_delta.run import build
 from ad_lakehouse.demo import summary
 from ad_lakehouse.demo.artefacts import KAFKA_VERSION, KafkaUnavailable
@@ -26,6 +28,7 @@ from ad_lakehouse.demo.publish import Published, publish, published_before
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.landing import LandedAll, land_all
 from ad_lakehouse.quality.checkup import Checked, check_lake
+from ad_lakehouse.quality.freshness import FreshnessState, freshness, load_windows, newest_events
 from ad_lakehouse.settings import Settings, load_settings
 
 Result = TypeVar("Result")
@@ -106,7 +109,16 @@ def whole_way(demo: DemoHome, config: GeneratorConfig, bootstrap: str | None, co
     checked: list[Checked] = steps.run(
         "Run every check", lambda say: check_lake(lake, progress=lambda name: say(str(name))), len
     )
-    summary.show(console, demo, lake, published, landed, built, checked, steps.taken)
+    fresh = steps.run("Look for late data, alert", lambda _: alert_when_late(lake, settings, datetime.now(UTC)), len)
+    summary.show(console, demo, lake, published, landed, built, checked, fresh, steps.taken)
+
+
+def alert_when_late(lake: Lake, settings: Settings, now: datetime) -> list[FreshnessState]:
+    """Compares newest event times with their windows; a late source alerts through the configured channels."""
+    windows = load_windows()
+    states = freshness(newest_events(lake, windows, now), windows, now)
+    evaluate(lake, from_freshness(states, now), settings.alerts, now, scope={"freshness"})
+    return states
 
 
 def publish_once(demo: DemoHome, config: GeneratorConfig, bootstrap: str | None, steps: Steps) -> Published:

@@ -19,6 +19,7 @@ from ad_lakehouse.landing import LandedAll
 from ad_lakehouse.printing import number, table
 from ad_lakehouse.prompt import open_lake
 from ad_lakehouse.quality.checkup import Checked
+from ad_lakehouse.quality.freshness import FreshnessState
 
 RIGHT, WRONG = "[green]✓[/]", "[bold red]✗[/]"
 OPEN_BANDIT = "obd-"
@@ -36,6 +37,7 @@ def show(
     landed: LandedAll,
     built: BuildReport,
     checked: Sequence[Checked],
+    fresh: Sequence[FreshnessState],
     taken: Sequence[tuple[str, float, int]],
 ) -> None:
     """Prints the whole summary."""
@@ -73,6 +75,14 @@ def show(
         found = f"{outcome.value:,.4g}" if outcome.value is not None else "no value"
         line = f"  {outcome.severity} {each.table}: {outcome.title}: {found} ({outcome.threshold})"
         console.print(line, markup=False)
+    for state in fresh:
+        if state.state != "fresh":
+            age = "nothing yet" if state.age is None else f"newest event {state.age.total_seconds() / 3600:.1f} h old"
+            console.print(
+                f"  alert freshness/{state.source}: {state.state}, {age} (window {state.window})", markup=False
+            )
+    if all(state.state == "fresh" for state in fresh):
+        console.print(f"{len(fresh)} sources are fresh; a late one would alert (docs/alerts.md).")
     if published.again and not landed.records:
         rebuilt = sum(1 for each in built.results if each.figures.get("days_replaced"))
         console.print(f"Nothing was new: 0 records landed, {rebuilt} tables changed. Everything was there already.")
