@@ -108,6 +108,12 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(_secrets_dir=secrets, **given)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        variable = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"Setting {variable}: {first['msg']}.", remedy="Correct or unset it.") from None
+        problem = setting_error(error)
+    raise problem  # outside the handler: the pydantic error would keep the values, secrets too, in the traceback
+
+
+def setting_error(error: ValidationError) -> ConfigurationError:
+    """The first problem as our error, naming the variable."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    variable = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+    return ConfigurationError(f"Setting {variable}: {first['msg']}.", remedy="Correct or unset it.")
