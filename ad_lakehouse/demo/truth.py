@@ -201,8 +201,4 @@ def attribute(
 def clicks_before_impression(seen: Table, clicked: Table) -> int:
     """Clicks whose time is before that of the impression they name, where both were sent with their ids."""
     shown = {event: ts for event, ts, no_id in rows(seen, "id", "ts", "no_id") if not no_id}
-    return sum(
-        shown.get(impression, ts) > ts
-        for impression, ts, no_id in rows(clicked, "impression", "ts", "no_id")
-        if not no_id
-    )
+    return sum(shown.get(impression, ts) > ts for impression, ts in rows(clicked, "impression", "ts"))

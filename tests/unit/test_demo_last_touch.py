@@ -51,6 +51,7 @@ def test_an_order_is_one_conversion_at_its_earliest_record_and_undoing_is_none()
     other = action(0.2, order="2")
     undone = [action(1, order="1", status="refunded"), action(1, order="2", status="cancelled")]
     assert one_per_order([again, *undone, other, first]) == [first, other]
+    assert one_per_order([action(0, order="3", status="cancelled"), action(1, order="3")]) == [action(1, order="3")]
     assert one_per_order([action(0), action(1)]) == [action(0), action(1)]
 
 
