@@ -18,6 +18,7 @@ from ad_lakehouse.settings import PREFIX, load_settings
 
 INSTANCE = """# Written by `ad-lakehouse ui`; yours to change, it is not written again.
 telemetry: {enabled: false}
+nux: {enabled: false}
 freshness: {enabled: true}
 concurrency:
   runs: {max_concurrent_runs: 2}
