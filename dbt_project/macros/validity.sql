@@ -19,14 +19,18 @@
 {#-
   CTEs `versions` and `resolved`: of the CTE `landed` one row for each (`key`, valid_from), with the interval
   [valid_from, valid_to) in which it holds. The next version of a key closes the one before it, so that at any
-  moment at most one version holds. `is_newest` marks the last version of each key.
+  moment at most one version holds. `is_newest` marks the last version of each key. `first_landed_at` is when any
+  row for the version landed first: dropping the same file again changes no row, so nothing below is rebuilt.
   Needs in `landed`: the key, valid_from, valid_to, landing columns.
 -#}
 {% macro resolve_versions(key) -%}
 versions as (
     select
         *,
-        coalesce(valid_from, {{ since_ever() }}) as held_from
+        coalesce(valid_from, {{ since_ever() }}) as held_from,
+        min(_landed_at) over (
+            partition by {{ key }}, coalesce(valid_from, {{ since_ever() }})
+        ) as first_landed_at
     from landed
     qualify row_number() over (
         partition by {{ key }}, coalesce(valid_from, {{ since_ever() }})
@@ -46,7 +50,11 @@ resolved as (
 )
 {%- endmacro %}
 
-{#- Whether the version in `dimension` (an alias) holds at the moment `ts`. -#}
+{#-
+  Whether the version in `dimension` (an alias) holds at the moment `ts`. The coalesce changes nothing but the estimate:
+  DuckDB takes bare comparisons in a left join for a filter, expects a handful of rows after three of them, and then
+  builds its hash tables on the events (2.5 times the memory, 1.6 times the time).
+-#}
 {% macro holds_at(dimension, ts) -%}
-    {{ ts }} >= {{ dimension }}.valid_from and {{ ts }} < {{ dimension }}.valid_to
+    coalesce({{ ts }} >= {{ dimension }}.valid_from and {{ ts }} < {{ dimension }}.valid_to, false)
 {%- endmacro %}

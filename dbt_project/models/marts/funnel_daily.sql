@@ -22,7 +22,7 @@ campaigns as (
     select * from {{ lake_all(ref('campaigns')) }}
 ),
 
-{%- set sources = {
+{%- set steps_of = {
     'bid_requests': {'bids': 'has_bid', 'wins': 'won'},
     'impressions': {'impressions': 'true', 'viewable': 'viewable'},
     'clicks': {'clicks': 'true'},
@@ -30,7 +30,7 @@ campaigns as (
 } %}
 
 counted as (
-    {%- for source, found in sources.items() %}
+    {%- for table, found in steps_of.items() %}
     select
         report_date,
         {{ known_campaign('campaign_id') }} as campaign_id
@@ -39,7 +39,7 @@ counted as (
         {% if step in found %}{{ count_where(found[step] ~ ' and ' ~ included) }}{% else %}0{% endif %} as {{ step }}{{ suffix }}
         {%- endfor %}
         {%- endfor %}
-    from {{ source }}
+    from {{ table }}
     group by report_date, {{ known_campaign('campaign_id') }}
     {%- if not loop.last %}
     union all

@@ -15,5 +15,5 @@ select
     cast(held_from as {{ timestamp_type() }}) as valid_from,
     cast(held_to as {{ timestamp_type() }}) as valid_to,
     cast(is_newest as boolean) as is_newest,
-    cast(_landed_at as {{ timestamp_type() }}) as landed_at
+    cast(first_landed_at as {{ timestamp_type() }}) as landed_at
 from resolved

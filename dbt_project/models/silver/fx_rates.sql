@@ -13,7 +13,9 @@ usable as (
 ),
 
 newest as (
-    select *
+    select
+        *,
+        min(_landed_at) over (partition by currency_code, rate_date) as first_landed_at
     from usable
     qualify row_number() over (partition by currency_code, rate_date order by {{ newest_landed_first() }}) = 1
 )
@@ -26,5 +28,5 @@ select
     cast(coalesce(
         lead(rate_date) over (partition by currency_code order by rate_date), cast('9999-12-31' as date)
     ) as date) as next_rate_date,
-    cast(_landed_at as {{ timestamp_type() }}) as landed_at
+    cast(first_landed_at as {{ timestamp_type() }}) as landed_at
 from newest
