@@ -4,7 +4,7 @@ In CI (`CI=true`) a missing part fails; elsewhere its tests are skipped with the
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +34,12 @@ def missing(reason: str) -> None:
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(f"CI needs this part: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def unavailable() -> Callable[[str], None]:
+    """Called with the reason where a test's outside part can't be had: skips it, or fails it in CI."""
+    return missing
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
-from conftest import missing
 
 from ad_lakehouse.demo.artefacts import KafkaUnavailable
 from ad_lakehouse.demo.broker import KafkaBroker
@@ -42,12 +41,12 @@ print("sent", live(Settings(kafka=kafka), 300, say=lambda text: print(text, flus
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaBroker]:
+def broker(tmp_path_factory: pytest.TempPathFactory, unavailable: Callable[[str], None]) -> Iterator[KafkaBroker]:
     """A broker of these tests' own: they use the demo's topic names, and kill it."""
     try:
         own = KafkaBroker(tmp_path_factory.mktemp("broker")).start()
     except KafkaUnavailable as error:
-        missing(str(error))
+        unavailable(str(error))
         return
     yield own
     own.stop()

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,13 +27,11 @@ def generated() -> Generated:
 
 
 @pytest.fixture(scope="module")
-def replay() -> Replay:
-    from conftest import missing
-
+def replay(unavailable: Callable[[str], None]) -> Replay:
     try:
         return replay_open_bandit(END)
     except OpenBanditUnavailable as error:
-        missing(str(error))
+        unavailable(str(error))
         raise
 
 
