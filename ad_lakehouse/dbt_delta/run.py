@@ -109,7 +109,9 @@ def build(
     span = {REBUILD_DAYS: f"{days[0]}..{days[1]}"} if days else {}
     with environment(span):
         outcome = invoke(settings, command, target=target, vars=vars, project=project, progress=progress)
-    return BuildReport(tuple(result_of(each) for each in outcome.results))
+    # The project's on-run-start gives fixtures of unit tests their types; that it ran well is no result of a build.
+    told = [each for each in outcome.results if each.node.resource_type != "operation" or each.status == "error"]
+    return BuildReport(tuple(result_of(each) for each in told))
 
 
 def plan(
