@@ -1,71 +1,20 @@
-"""What one build does to one table: which days it replaces, what it refuses, what two builders do to each other."""
+"""What one build does to one table: which days it rebuilds and replaces, and what it writes of itself."""
 
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
-from deltalake import DeltaTable
+from one_table import COLUMNS, SAME_DAY, SHOWN, Builder, published, show, version
 from small_lake import CONTRACTS, SmallLake, at, day
 
-from ad_lakehouse.dbt_delta.audit import BlockedByCheck
 from ad_lakehouse.dbt_delta.inputs import ModelError
 from ad_lakehouse.dbt_delta.model import Model, Request
-from ad_lakehouse.dbt_delta.pins import MissingInput, Pins
-from ad_lakehouse.dbt_delta.store import AnotherBuildRuns, Build, Draft, Outcome, Overtaken
+from ad_lakehouse.dbt_delta.pins import Pins
+from ad_lakehouse.dbt_delta.store import Build
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.lake.log import TableLog
 from ad_lakehouse.lake.views import connect
-
-SHOWN = TableName("silver", "impressions")
-COLUMNS = "event_id, user_id, event_date"
-SAME_DAY = f'select {COLUMNS} from "bronze.impressions[0..0]"'
-CONTRACT = """
-dataset: lake/silver/impressions
-columns:
-  - name: user_id
-    checks:
-      - missing: {name: every impression has a user, attributes: {blocking: true}}
-"""
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> SmallLake:
-    small = SmallLake(tmp_path)
-    show(small, 0, 1, 2)
-    return small
-
-
-def show(small: SmallLake, *days: int, user: str | None = "u") -> None:
-    small.land("impressions", [{"event_id": f"i{small.offset}-{n}", "event_ts": at(n), "user_id": user} for n in days])
-
-
-class Builder:
-    """One process that builds: pins when it begins, like a run of dbt."""
-
-    def __init__(self, small: SmallLake, sql: str = SAME_DAY, request: Request | None = None, **config: Any) -> None:
-        self.pins = Pins(small.lake)
-        self.pins.pin_all()
-        self.connection = connect()
-        self.pins.define_views(self.connection)
-        model = Model.of("silver", "impressions", sql, config)
-        asked = request or Request()
-        self.request = replace(asked, contracts=asked.contracts or CONTRACTS)
-        self.build = Build(model, self.pins, self.connection.cursor(), self.request)
-
-    def run(self) -> Outcome:
-        return self.build.run()
-
-
-def published(small: SmallLake) -> list[Any]:
-    return small.rows("silver.impressions")
-
-
-def version(small: SmallLake) -> int:
-    return small.lake.open(SHOWN).version()
 
 
 def test_first_build_takes_all_and_the_next_one_nothing(small: SmallLake) -> None:
@@ -178,145 +127,6 @@ def test_model_reads_only_the_files_of_the_days_it_needs(small: SmallLake) -> No
     pins.pin_all()
     model = Model.of("silver", "impressions", SAME_DAY, {})
     assert Build(model, pins, connect().cursor(), Request(contracts=CONTRACTS)).run().days_replaced == 1
-
-
-@pytest.mark.parametrize(
-    ("column", "said"),
-    [
-        ("sum(1) over () as n", "column n has the type HUGEINT.*cast it to bigint"),
-        ("timestamp '2026-01-01' as n", "column n has the type TIMESTAMP,.*timestamptz"),
-        ("time '10:00' as n", "column n has the type TIME,"),
-        ("null as n", 'column n has the type "NULL".*Give the column a type'),
-        ("[cast(1 as hugeint)] as n", "column n has the type HUGEINT"),
-        ("{'a': timestamp '2026-01-01'} as n", "column n has the type STRUCT"),
-    ],
-)
-def test_type_that_delta_cannot_hold_is_refused_by_column_name(small: SmallLake, column: str, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
-        Builder(small, f'select {COLUMNS}, {column} from "bronze.impressions[0..0]"').run()
-    assert small.lake.open_if_exists(SHOWN) is None
-
-
-def test_nested_columns_of_allowed_types_are_published(small: SmallLake) -> None:
-    nested = "[{'a': 1, 'b': [event_ts]}] as n, map {'k': 1.5::decimal(18, 6)} as m"
-    Builder(small, f'select {COLUMNS}, {nested} from "bronze.impressions[0..0]"').run()
-    Builder(small, f'select {COLUMNS}, {nested} from "bronze.impressions[0..0]" ').run()
-    assert len(published(small)) == 3
-    assert version(small) == 1
-
-
-@pytest.mark.parametrize(
-    "sql", ["select event_id, user_id", "select event_id, cast(event_date as varchar) as event_date"]
-)
-def test_model_without_its_day_column_is_refused(small: SmallLake, sql: str) -> None:
-    with pytest.raises(ModelError, match="partition_by names event_date"):
-        Builder(small, f'{sql} from "bronze.impressions[0..0]"').run()
-
-
-def test_rows_without_a_day_are_refused_in_a_full_and_in_an_incremental_build(small: SmallLake) -> None:
-    sql = "select event_id, nullif(event_date, date '2026-07-05') as event_date from \"bronze.impressions[0..0]\""
-    Builder(small, sql).run()
-    show(small, 4)
-    for request in (Request(), Request(full_refresh=True)):
-        with pytest.raises(ModelError, match="1 rows have no event_date"):
-            Builder(small, sql, request).run()
-    assert version(small) == 1
-
-
-def test_missing_table_is_named_with_the_way_to_make_it(small: SmallLake) -> None:
-    with pytest.raises(MissingInput, match=r"bronze\.clicks is not in the lake .*ad-lakehouse land"):
-        Builder(small, 'select * from "bronze.clicks[0..0]"').run()
-    with pytest.raises(MissingInput, match=r"silver\.clicks is not in the lake .*dbt build --select \+clicks"):
-        Builder(small, 'select * from "silver.clicks[0..0]"').run()
-
-
-def test_table_that_cannot_be_read_fails_only_the_models_that_need_it(small: SmallLake) -> None:
-    foreign = Path(small.lake.uri(TableName("bronze", "clicks")))
-    DeltaTable.create(str(foreign), small.lake.open(TableName("bronze", "impressions")).schema())
-    assert Builder(small).run().rows == 3
-    with pytest.raises(MissingInput, match=r"bronze\.clicks cannot be read: .*not created by the ad lakehouse"):
-        Builder(small, f'select {COLUMNS} from "bronze.clicks[0..0]"').run()
-
-
-def test_days_of_a_table_without_days_are_refused(small: SmallLake) -> None:
-    sql = 'select user_id, count(*) as shown from "bronze.impressions[all]" group by all'
-    Builder(small, sql, partition_by="none").run()
-    builder = Builder(small, 'select * from "silver.impressions[0..0]"')
-    with pytest.raises(MissingInput, match=r"silver\.impressions has no day partition.*lake_all"):
-        builder.run()
-
-
-def test_failing_blocking_check_leaves_the_last_good_version(small: SmallLake, tmp_path: Path) -> None:
-    (tmp_path / "contracts" / "silver").mkdir(parents=True)
-    (tmp_path / "contracts" / "silver" / "impressions.yml").write_text(CONTRACT)
-    request = Request(contracts=tmp_path / "contracts")
-    Builder(small, request=request).run()
-    good = published(small)
-    show(small, 1, user=None)
-    with pytest.raises(BlockedByCheck, match=r"every impression has a user.*Nothing was published"):
-        Builder(small, request=request).run()
-    assert (published(small), version(small)) == (good, 1)
-    show(small, 2)
-    with pytest.raises(BlockedByCheck):
-        Builder(small, request=request).run()  # the bad day is still stale
-
-
-def test_of_two_builders_the_later_one_plans_again_and_finds_nothing_to_do(small: SmallLake) -> None:
-    Builder(small).run()
-    show(small, 1)
-    one, other = Builder(small), Builder(small)
-    draft = one.build.stage()
-    assert other.run().days_replaced == 1
-    with pytest.raises(Overtaken):
-        one.build.publish(draft)
-    assert one.run().days_rebuilt == 0
-    assert version(small) == 2
-
-
-def test_of_two_first_builders_one_creates_the_table(small: SmallLake) -> None:
-    one, other = Builder(small), Builder(small)
-    draft = one.build.stage()
-    other.run()
-    with pytest.raises(Overtaken):
-        one.build.publish(draft)
-    assert one.run().version is None
-    assert len(published(small)) == 3
-
-
-def test_builder_that_began_earlier_does_not_put_the_older_result_back(small: SmallLake) -> None:
-    Builder(small).run()
-    early = Builder(small)
-    show(small, 1)
-    Builder(small).run()
-    newer = published(small)
-    assert early.run().days_rebuilt == 0
-    assert published(small) == newer
-
-
-class Slow(Build):
-    """A builder that is overtaken each time between its plan and its commit."""
-
-    def __init__(self, *given: Any, rival: Iterator[Any]) -> None:
-        super().__init__(*given)
-        self.rival = rival
-
-    def publish(self, draft: Draft) -> Outcome:
-        next(self.rival)
-        return super().publish(draft)
-
-
-def test_builder_overtaken_three_times_gives_up_and_names_the_reason(small: SmallLake) -> None:
-    Builder(small).run()
-    show(small, 1)
-
-    def rivals() -> Iterator[Any]:
-        for number in range(9):  # each time another code, so that there is something to do again
-            yield Builder(small, f"{SAME_DAY} where user_id <> '{number}'").run()
-
-    slow = Builder(small)
-    build = Slow(slow.build.model, slow.pins, slow.connection.cursor(), slow.request, rival=rivals())
-    with pytest.raises(AnotherBuildRuns, match=r"silver\.impressions: other builds committed first, 3 times"):
-        build.run()
 
 
 def test_staged_rows_do_not_stay_in_memory(small: SmallLake) -> None:
