@@ -1,0 +1,79 @@
+"""The code location, put together.
+
+Belongs here: which assets, checks, jobs and sensors there are. Not here: any of them.
+"""
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+
+from ad_lakehouse.dbt_delta.project import project_dir
+from ad_lakehouse.defs.alerts import Watched, alerts_sensor
+from ad_lakehouse.defs.checks import landing_checks
+from ad_lakehouse.defs.graph import GraphNotPrepared, ModelGraph, read_graph
+from ad_lakehouse.defs.keys import LEDGER, asset_key
+from ad_lakehouse.defs.landing import landing_asset, sharing_files
+from ad_lakehouse.defs.ledger import CHECK, ledger_asset
+from ad_lakehouse.defs.models import model_assets
+from ad_lakehouse.defs.triggers import build_sensor, jobs, landing_sensor
+from ad_lakehouse.lake import TableName
+from ad_lakehouse.quality.contracts import contract_paths
+from ad_lakehouse.settings import Settings, load_settings
+from kafka_sinks.sources import load_sources
+
+LOGGER = logging.getLogger("dagster.ad_lakehouse")
+IN_DEVELOPMENT = "DAGSTER_IS_DEV_CLI"  # set by `dagster dev`
+
+
+def code_location(settings: Settings | None = None, project: Path | None = None) -> dg.Definitions:
+    """Everything Dagster shows. Reads our own files only. Raises `GraphNotPrepared`, `ConfigurationError`."""
+    settings = settings or load_settings()
+    folder = (project or project_dir()).resolve()
+    graph = prepared_graph(folder)
+    sources = load_sources(settings.landing.sources)
+    landed = [TableName("bronze", name) for name in sources]
+    contracts = contract_paths(settings.contracts)
+    contract_steps = landing_checks(contracts, set(landed))
+    groups = sharing_files(sources)
+    ledger = ledger_asset(landed)
+    first = [*(landing_asset(group) for group in groups), ledger]
+    gates = [spec.key for step in [*contract_steps, ledger] for spec in step.check_specs if spec.blocking]
+    models = model_assets(graph, contracts, gates, folder)
+    specs = [spec for each in [*first, models] for spec in each.specs]
+    checks = [spec.key for each in [*contract_steps, ledger, models] for spec in each.check_specs]
+    bronze = [asset_key(name) for name in landed]
+    return dg.Definitions(
+        assets=[*first, models],
+        asset_checks=contract_steps,
+        jobs=jobs(dg.AssetSelection.assets(*bronze, asset_key(LEDGER)), dg.AssetSelection.assets(models)),
+        sensors=[
+            landing_sensor(groups, gates),
+            build_sensor(bronze, gates, graph, with_every_build(graph, models.check_specs)),
+            alerts_sensor(Watched(specs, checks, sources)),
+        ],
+        resources={"settings": settings},
+        executor=dg.in_process_executor,  # a step is short; a process for each would cost seconds
+    )
+
+
+def with_every_build(graph: ModelGraph, specs: Iterable[dg.AssetCheckSpec]) -> list[dg.AssetCheckKey]:
+    """dbt's tests, which dbt runs anyway, and the ledger; blocking contract checks looked at the rows before."""
+    tests = {test.name for each in graph.models for test in each.tests}
+    return [spec.key for spec in specs if spec.name == CHECK or spec.name in tests]
+
+
+def prepared_graph(project: Path) -> ModelGraph:
+    """The graph of the dbt project; under `dagster dev` it is made anew when the project has changed."""
+    try:
+        return read_graph(project)
+    except GraphNotPrepared as error:
+        if not os.environ.get(IN_DEVELOPMENT):
+            raise
+        from ad_lakehouse.defs.prepare import prepare_in_own_process
+
+        LOGGER.info("%s Preparing it, about ten seconds …", error.message)
+        prepare_in_own_process(project)
+        return read_graph(project)
