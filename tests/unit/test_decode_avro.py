@@ -228,6 +228,15 @@ def test_a_writers_schema_that_would_harm_is_refused(text: str) -> None:
     assert "schema 1" in row["_error"]
 
 
+def test_a_recursive_schema_is_called_so() -> None:
+    for text in (
+        '{"type":"record","name":"L","fields":[{"name":"next","type":["null","L"]}]}',
+        '{"type":"record","name":"L","fields":[{"name":"x","type":{"type":"record","name":"L","fields":[]}}]}',
+    ):
+        (row,) = rows_of("bid_requests", [b"\0\0\0\0\1abc"], registry=Schemas({1: text}))
+        assert "recursive in L" in row["_error"]
+
+
 def test_a_few_bytes_cannot_claim_many_items() -> None:
     schema = record_schema(nothing={"type": "array", "items": "null"}, many={"type": "array", "items": "long"})
     huge = b"\xfe\xff\xff\xff\xff\xff\xff\xff\x7f"  # a count of 2^62

@@ -83,7 +83,7 @@ def test_a_damaged_block_is_one_rejected_row_that_keeps_its_bytes() -> None:
     content = container([record(n) for n in range(300)])
     blocks = content.split(SYNC)
     damaged = SYNC.join([*blocks[:5], blocks[5][:-3], *blocks[6:]])
-    whole, rows = landed(content), landed(damaged)
+    whole, rows = landed(content), landed(damaged, max_batch_rows=7)
     (bad,) = [row for row in rows if row["_reason"]]
     assert bad["_reason"] == "invalid_avro"
     assert bad["_raw"].startswith(b"Obj\x01")
@@ -92,6 +92,15 @@ def test_a_damaged_block_is_one_rejected_row_that_keeps_its_bytes() -> None:
     left = [row["user_id"] for row in rows if not row["_reason"]]
     assert 0 < len(names) - len(left) < 20
     assert left == [name for name in names if name in set(left)]
+
+
+@pytest.mark.parametrize("claimed", [1, 3, 70])
+def test_a_block_that_is_not_filled_by_its_records_is_rejected_whole(claimed: int) -> None:
+    content = container([record(0), record(1)], block_bytes=10**6)
+    at = content.index(SYNC) + 16
+    assert content[at] == 2 << 1
+    (row,) = landed(content[:at] + bytes([claimed << 1 & 0x7F | 0x80, claimed >> 6]) + content[at + 1 :])
+    assert row["_reason"] == "invalid_avro"
 
 
 @pytest.mark.parametrize("codec", ["null", "deflate"])
