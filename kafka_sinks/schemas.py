@@ -32,13 +32,14 @@ LOGICAL: dict[tuple[Any, Any], pa.DataType] = {
 
 @dataclass(frozen=True)
 class SchemaField:
-    """One business field: its column type, and whether a record must have it."""
+    """One business field: its column type, whether a record must have it, its least value (`minimum` in the .avsc)."""
 
     name: str
     type: pa.DataType
     required: bool
     doc: str
     aliases: tuple[str, ...] = ()
+    minimum: int | None = None
 
 
 def load_schema(path: Path) -> dict[str, Any]:
@@ -73,7 +74,13 @@ def schema_fields(schema: dict[str, Any], place: str = "schema") -> tuple[Schema
             )
         required = not nullable and "default" not in field
         aliases = tuple(field.get("aliases", ()))
-        fields.append(SchemaField(field["name"], arrow, required, str(field.get("doc", "")), aliases))
+        minimum = field.get("minimum")
+        if minimum is not None and not (isinstance(minimum, int) and pa.types.is_integer(arrow)):
+            raise ConfigurationError(
+                f"{place}: field {field['name']}: minimum {minimum!r} needs a whole number on an int or long field.",
+                remedy="Correct or remove it.",
+            )
+        fields.append(SchemaField(field["name"], arrow, required, str(field.get("doc", "")), aliases, minimum))
     return tuple(fields)
 
 

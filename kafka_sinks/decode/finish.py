@@ -38,6 +38,7 @@ def finish(
     moments = times if source.dimension else columns["event_ts"]
     if not source.dimension:
         _reject_far(moments, times, limits, verdicts)
+    _reject_below(source, columns, verdicts)
     if source.split:
         _reject_unknown(source, columns, verdicts)
     rejected = ~verdicts.accepted
@@ -75,6 +76,19 @@ def _reject_far(moments: pa.Array, times: pa.Array, limits: LandingSettings, ver
             verdicts.reject(
                 rows, "event_time_out_of_range", (f"event_ts: {a} is {words} the record's time {b}" for a, b in pairs)
             )
+
+
+def _reject_below(source: Source, columns: dict[str, pa.Array], verdicts: Verdicts) -> None:
+    """Rejects values below their schema's minimum: one negative price would stop the silver table of its day."""
+    for field in source.fields:
+        if field.minimum is None:
+            continue
+        values = columns[field.name]
+        below = pc.fill_null(pc.less(values, field.minimum), False).to_numpy(zero_copy_only=False)
+        rows = rows_of(below & verdicts.accepted)
+        if len(rows):
+            found = values.take(pa.array(rows)).to_pylist()
+            verdicts.reject(rows, "invalid_value", (f"{field.name}: {each} is below {field.minimum}" for each in found))
 
 
 def _written(moments: pa.Array, rows: Rows) -> list[str]:

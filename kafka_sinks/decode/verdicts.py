@@ -18,6 +18,7 @@ Reason = Literal[
     "unknown_schema",
     "missing_field",
     "invalid_type",
+    "invalid_value",
     "event_time_out_of_range",
     "unknown_type",
     "after_retention",

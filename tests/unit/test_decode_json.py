@@ -55,6 +55,7 @@ def test_the_minimal_impression_of_the_case_is_accepted() -> None:
         (impression(site=None), "missing_field", "site"),
         (impression(site=""), "missing_field", "site"),
         (b"{}", "missing_field", "event_ts, creative_id, user_id, site"),
+        (impression(price_micros=-1), "invalid_value", "price_micros: -1 is below 0"),
         (impression(price_micros="a lot"), "invalid_type", "price_micros: 'a lot'"),
         (impression(price_micros=1.5), "invalid_type", "price_micros: '1.5'"),
         (impression(price_micros=2**63), "invalid_type", "price_micros"),
