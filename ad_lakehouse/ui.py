@@ -62,7 +62,8 @@ def run_ui(home: Path, *, port: int, console: Console) -> None:
         console.print("Reading the dbt project …")
         prepare()
         console.print(f"Dagster: http://127.0.0.1:{port}  (lake {os.environ[PREFIX + 'LAKE']}). Ctrl-C ends it.")
-        command = [sys.executable, "-m", "dagster", "dev", "-m", "ad_lakehouse.definitions", "-h", "127.0.0.1", "-p", str(port)]
+        where = ["-m", "ad_lakehouse.definitions", "-h", "127.0.0.1", "-p", str(port)]
+        command = [sys.executable, "-W", "ignore::UserWarning", "-m", "dagster", "dev", *where]
         server = subprocess.Popen(command, env=os.environ | {"DAGSTER_HOME": str(folder)})
         try:
             server.wait()
