@@ -299,7 +299,7 @@ def test_any_bytes_give_one_row_each_and_are_valid_when_fastavro_says_so(payload
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-LONG = st.integers(-(2**63), 2**63 - 1)
+LONG = st.integers(0, 2**63 - 1)  # no price is negative
 RECORDS = st.fixed_dictionaries(
     {"user_id": TEXT.filter(bool), "auction_id": TEXT.filter(bool), "targeting": st.lists(TEXT, max_size=4)},
     optional={"site": TEXT, "bid_micros": LONG, "won": st.booleans(), "user_segments": st.lists(TEXT, max_size=3)},

@@ -278,7 +278,7 @@ RECORDS = st.fixed_dictionaries(
     optional={
         "url": st.none() | TEXT,
         "viewable": st.none() | st.booleans(),
-        "price_micros": st.none() | st.integers(-(2**63), 2**63 - 1),
+        "price_micros": st.none() | st.integers(0, 2**63 - 1),
         "extra": st.none() | TEXT | st.lists(st.integers(-(2**63), 2**63), max_size=3),
         "price micros": TEXT,
     },
