@@ -6,11 +6,23 @@ select
     campaign_id,
     count(distinct currency) as currencies
 from (
-    select report_date, campaign_id, currency from {{ ref('impressions') }}
+    select
+        report_date,
+        campaign_id,
+        currency
+    from {{ ref('impressions') }}
     union all
-    select report_date, campaign_id, currency from {{ ref('clicks') }}
+    select
+        report_date,
+        campaign_id,
+        currency
+    from {{ ref('clicks') }}
     union all
-    select report_date, campaign_id, currency from {{ ref('credits') }}
+    select
+        report_date,
+        campaign_id,
+        currency
+    from {{ ref('credits') }}
 ) as events
 where campaign_id is not null
 group by report_date, campaign_id

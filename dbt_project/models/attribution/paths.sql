@@ -33,7 +33,7 @@ eligible as (
         on
             counted.user_id = touchpoints.user_id
             and counted.owner = touchpoints.owner
-            and touchpoints.touch_ts <= counted.event_ts
+            and counted.event_ts >= touchpoints.touch_ts
             and {{ epoch_us('counted.event_ts') }} - {{ epoch_us('touchpoints.touch_ts') }}
             <= {{ days_in_us('touchpoints.window_days') }}
 ),

@@ -1,6 +1,9 @@
 {#- Gross and net of invalid traffic side by side: each figure is written once, for both suffixes. -#}
 {%- set models = var('attribution_models') -%}
 {%- set traffics = {'': 'true', '_net': 'ivt_reason is null'} -%}
+{%- set credited_in = {
+    '': "traffic = 'gross'", '_net': "traffic = 'net' and conversion_ivt_reason is null",
+} -%}
 
 with impressions as (
     select * from {{ lake_days(ref('impressions'), before=1, after=1) }}
@@ -25,14 +28,14 @@ advertisers as (
 shown as (
     select
         report_date,
+        {%- for suffix, included in traffics.items() %}
+        {{ count_where(included) }} as impressions{{ suffix }},
+        {{ count_where('viewable and ' ~ included) }} as viewable{{ suffix }},
+        {{ micros_of_cpm("case when " ~ included ~ " then price_micros end") }} as spend{{ suffix }},
+        {%- endfor %}
         {{ known_campaign('campaign_id') }} as campaign_id,
         max(advertiser_id) as advertiser_id,
         max(currency) as currency
-        {%- for suffix, included in traffics.items() %},
-        {{ count_where(included) }} as impressions{{ suffix }},
-        {{ count_where('viewable and ' ~ included) }} as viewable{{ suffix }},
-        {{ micros_of_cpm("case when " ~ included ~ " then price_micros end") }} as spend{{ suffix }}
-        {%- endfor %}
     from impressions
     group by report_date, {{ known_campaign('campaign_id') }}
 ),
@@ -40,13 +43,13 @@ shown as (
 clicked as (
     select
         report_date,
+        {%- for suffix, included in traffics.items() %}
+        {{ count_where(included) }} as clicks{{ suffix }},
+        coalesce(sum(case when {{ included }} then price_micros end), 0) as spend{{ suffix }},
+        {%- endfor %}
         {{ known_campaign('campaign_id') }} as campaign_id,
         max(advertiser_id) as advertiser_id,
         max(currency) as currency
-        {%- for suffix, included in traffics.items() %},
-        {{ count_where(included) }} as clicks{{ suffix }},
-        coalesce(sum(case when {{ included }} then price_micros end), 0) as spend{{ suffix }}
-        {%- endfor %}
     from clicks
     group by report_date, {{ known_campaign('campaign_id') }}
 ),
@@ -55,18 +58,15 @@ converted as (
     select
         report_date,
         campaign_id,
+        {%- for model in models %}
+        {%- for suffix, credited in credited_in.items() %}
+        {%- set earned = "model = '" ~ model ~ "' and " ~ credited %}
+        sum(case when {{ earned }} then credit_billionths else 0 end) as credits_{{ model }}{{ suffix }},
+        sum(case when {{ earned }} then revenue_micros else 0 end) as revenue_{{ model }}{{ suffix }},
+        {%- endfor %}
+        {%- endfor %}
         max(advertiser_id) as advertiser_id,
         max(currency) as currency
-        {%- for model in models %}
-        {%- for suffix, credited in {
-            '': "traffic = 'gross'", '_net': "traffic = 'net' and conversion_ivt_reason is null"
-        }.items() %},
-        sum(case when model = '{{ model }}' and {{ credited }} then credit_billionths else 0 end)
-            as credits_{{ model }}{{ suffix }},
-        sum(case when model = '{{ model }}' and {{ credited }} then revenue_micros else 0 end)
-            as revenue_{{ model }}{{ suffix }}
-        {%- endfor %}
-        {%- endfor %}
     from credits
     where campaign_id is not null
     group by report_date, campaign_id
@@ -93,18 +93,18 @@ figures as (
     select
         campaign_days.report_date,
         campaign_days.campaign_id,
-        coalesce(shown.advertiser_id, clicked.advertiser_id, converted.advertiser_id) as advertiser_id,
-        coalesce(shown.currency, clicked.currency, converted.currency) as currency
-        {%- for suffix in traffics %},
+        {%- for suffix in traffics %}
         coalesce(shown.impressions{{ suffix }}, 0) as impressions{{ suffix }},
         coalesce(shown.viewable{{ suffix }}, 0) as viewable{{ suffix }},
         coalesce(clicked.clicks{{ suffix }}, 0) as clicks{{ suffix }},
-        coalesce(shown.spend{{ suffix }}, 0) + coalesce(clicked.spend{{ suffix }}, 0) as spend{{ suffix }}
-        {%- for model in models %},
+        coalesce(shown.spend{{ suffix }}, 0) + coalesce(clicked.spend{{ suffix }}, 0) as spend{{ suffix }},
+        {%- for model in models %}
         coalesce(converted.credits_{{ model }}{{ suffix }}, 0) as credits_{{ model }}{{ suffix }},
-        coalesce(converted.revenue_{{ model }}{{ suffix }}, 0) as revenue_{{ model }}{{ suffix }}
+        coalesce(converted.revenue_{{ model }}{{ suffix }}, 0) as revenue_{{ model }}{{ suffix }},
         {%- endfor %}
         {%- endfor %}
+        coalesce(shown.advertiser_id, clicked.advertiser_id, converted.advertiser_id) as advertiser_id,
+        coalesce(shown.currency, clicked.currency, converted.currency) as currency
     from campaign_days
     left join shown
         on campaign_days.report_date = shown.report_date and campaign_days.campaign_id = shown.campaign_id

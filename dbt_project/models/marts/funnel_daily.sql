@@ -33,12 +33,12 @@ counted as (
     {%- for table, found in steps_of.items() %}
     select
         report_date,
-        {{ known_campaign('campaign_id') }} as campaign_id
         {%- for step in steps %}
-        {%- for suffix, included in traffics.items() %},
-        {% if step in found %}{{ count_where(found[step] ~ ' and ' ~ included) }}{% else %}0{% endif %} as {{ step }}{{ suffix }}
+        {%- for suffix, included in traffics.items() %}
+        {{ count_where(found.get(step, 'false') ~ ' and ' ~ included) }} as {{ step }}{{ suffix }},
         {%- endfor %}
         {%- endfor %}
+        {{ known_campaign('campaign_id') }} as campaign_id
     from {{ table }}
     group by report_date, {{ known_campaign('campaign_id') }}
     {%- if not loop.last %}
@@ -50,12 +50,12 @@ counted as (
 summed as (
     select
         report_date,
-        campaign_id
         {%- for step in steps %}
-        {%- for suffix in traffics %},
-        sum({{ step }}{{ suffix }}) as {{ step }}{{ suffix }}
+        {%- for suffix in traffics %}
+        sum({{ step }}{{ suffix }}) as {{ step }}{{ suffix }},
         {%- endfor %}
         {%- endfor %}
+        campaign_id
     from counted
     group by report_date, campaign_id
 )

@@ -89,8 +89,8 @@ adjusted as (
         on
             orders.owner = adjustments.owner
             and orders.order_key = adjustments.order_key
-            and adjustments.event_date >= orders.event_date
-            and adjustments.event_date <= {{ days_after('orders.event_date', horizon) }}
+            and orders.event_date <= adjustments.event_date
+            and {{ days_after('orders.event_date', horizon) }} >= adjustments.event_date
     where orders.uncounted_reason is null and adjustments.is_adjustment
     group by orders.event_date, orders.event_id
 )
