@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.yaml_places import Places, read_yaml
 
 
 class SplitRule(BaseModel):
@@ -51,7 +51,7 @@ class SourceFile:
 
     path: Path
     data: dict[str, Any]
-    tree: yaml.Node
+    places: Places
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class SourceFile:
         shown = "" if value is None else f" = {str(value)[:80]!r}"
         where = ".".join(str(part) for part in field)
         raise ConfigurationError(
-            f"{self.path}, line {line_of(self.tree, field)}: field {where}{shown}: {problem}.", remedy=remedy
+            f"{self.path}:{self.places.line(tuple(field))}: field {where}{shown}: {problem}.", remedy=remedy
         )
 
     def checked(self, data: dict[str, Any]) -> SourceFields:
@@ -88,35 +88,7 @@ class SourceFile:
 def read_source_file(path: Path) -> SourceFile:
     """One YAML file; raises `ConfigurationError` when it can't be read or is no mapping."""
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        data, places = read_yaml(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"Source file {path}: {error}.", remedy="Make it readable UTF-8 text.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or "it is not YAML"
-        raise ConfigurationError(f"{path}, line {line}: {problem}.", remedy="Correct the YAML.") from None
-    if tree is None or not isinstance(data, dict):
-        raise ConfigurationError(
-            f"{path}, line 1: expected the fields of one source.", remedy="Start with name:, wire:, topic:."
-        )
-    return SourceFile(path, data, tree)
-
-
-def line_of(tree: yaml.Node, field: Sequence[str | int]) -> int:
-    """The line of the deepest part of the field that stands in the file."""
-    node, line = tree, tree.start_mark.line
-    for part in field:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((k, v) for k, v in node.value if k.value == str(part)), None)
-            if found is None:
-                break
-            line, node = found[0].start_mark.line, found[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1
+    return SourceFile(path, data, places)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ad_lakehouse.alerts.routes import Routes
 from ad_lakehouse.errors import ConfigurationError
-from ad_lakehouse.quality.yaml_places import read_yaml
+from ad_lakehouse.yaml_places import read_yaml
 
 EXAMPLE = Path(__file__).with_name("routes.example.yml")
 

@@ -15,7 +15,7 @@ from typing import Any
 from ad_lakehouse.errors import ConfigurationError
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.quality.contract_format import COLUMN_CHECKS, TABLE_CHECKS, Check, Column, Document
-from ad_lakehouse.quality.yaml_places import Place, Places, read_yaml, validated
+from ad_lakehouse.yaml_places import Place, Places, read_yaml, validated
 
 FOLDER = Path(__file__).parent / "contracts"
 DATASET = re.compile(r"^lake/([a-z_]+)/([A-Za-z0-9_]+)$")

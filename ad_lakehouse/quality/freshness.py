@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StrictBool, model_v
 
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.views import Snapshot, connect, quoted
-from ad_lakehouse.quality.yaml_places import read_yaml, validated
+from ad_lakehouse.yaml_places import read_yaml, validated
 
 FILE = Path(__file__).with_name("freshness.yml")
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -117,7 +117,7 @@ def test_wrong_setting_and_wrong_source_file_name_the_place(tmp_path: Path) -> N
     (tmp_path / "sources" / "impressions.yml").write_text("name: impressions\nmapping:\n  creativ_id: imp.creative\n")
     done = cli(tmp_path, "init", LANDING__SOURCES=str(tmp_path / "sources"))
     assert done.returncode == 2
-    assert "impressions.yml, line 3" in done.stderr
+    assert "impressions.yml:3" in done.stderr
     assert "creative_id" in done.stderr
 
 

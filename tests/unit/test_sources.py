@@ -106,7 +106,7 @@ def test_a_users_own_source_has_its_own_schema(tmp_path: Path) -> None:
         ("split:\n  by: kind\n  values: [a]\n", 2, ["split.by", "kind"]),
         ("schema: gone.avsc\n", 0, ["gone.avsc", "No such file"]),
         ("wire: [\n", 2, ["expected"]),
-        ("- a\n", 1, ["expected the fields"]),
+        ("- a\n", 1, ["not a mapping"]),
         ("name: Not A Table\nwire: json\n", 1, ["Not A Table", "lower case"]),
         ("name: mystery\nwire: json\n", 1, ["schema", "missing"]),
     ],
@@ -117,7 +117,7 @@ def test_an_error_names_file_line_field_and_remedy(tmp_path: Path, text: str, li
         load_sources(tmp_path)
     said = str(caught.value)
     if line:
-        assert re.search(rf"{re.escape(str(path))}, line {line}\b", said), said
+        assert re.search(rf"{re.escape(str(path))}:{line}\b", said), said
     for word in words:
         assert word in said
     assert caught.value.remedy

@@ -32,7 +32,7 @@ class Places:
         return self.lines.get(place, 1)
 
     def error(self, place: Place, value: Any, problem: str, remedy: str) -> ConfigurationError:
-        """`file:line: field: value problem.`"""
+        """`file:3: field: value problem.`"""
         field = ".".join(str(part) for part in place) or "file"
         shown = "" if isinstance(value, dict | list) else f" {value!r}"
         return ConfigurationError(f"{self.path}:{self.line(place)}: {field}:{shown} {problem}.", remedy=remedy)
