@@ -44,7 +44,7 @@ build: setup ## Build the marts of the lake ($$AD_LAKEHOUSE_LAKE, default: the d
 	@$(BIN)/ad-lakehouse build
 
 test: setup ## All tests, with a real Kafka broker and Dagster instance
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff, mypy, import-linter, sqlfluff
 	@$(BIN)/ruff check .
