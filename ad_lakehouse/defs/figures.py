@@ -23,7 +23,7 @@ from ad_lakehouse.lake.views import Snapshot, connect
 class NotLanded(LakehouseError):
     """A table is asked for that is not there yet."""
 
-    exit_code = 8
+    exit_code = 14
 
 
 @dataclass(frozen=True)
