@@ -4,6 +4,7 @@ Belongs here: every call of Dagster that is not public API, each behind a functi
 contract test (tests/integration/test_dagster_contract.py). Not here: what follows from the answers.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,7 +84,7 @@ def run_error(instance: DagsterInstance, run_id: str) -> str:
             cause = error.cause if error is not None and error.cause else error
             text = cause.message if cause else (event.message if event else None)
             if text:
-                return str(text).strip()[:1000]
+                return re.sub(r"^(\w+\.)+\w+: ", "", str(text)).strip()[:1000]  # without the exception's module
     return "It gave no reason."
 
 

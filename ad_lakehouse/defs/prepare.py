@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +39,15 @@ def prepare(project: Path | None = None, *, bronze: dict[str, list[str]] | None 
     """
     folder = (project or project_dir()).resolve()
     path = graph_path(folder)
-    try:
+    with suppress(GraphNotPrepared):
         read_graph(folder)
-    except GraphNotPrepared:
-        graph = compiled_graph(folder, landed_columns() if bronze is None else bronze)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Several processes may load the code location at once, each sees a whole file.
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, suffix=".tmp") as aside:
-            aside.write(graph.model_dump_json(indent=1))
-        Path(aside.name).replace(path)
+        return path
+    graph = compiled_graph(folder, landed_columns() if bronze is None else bronze)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Several processes may load the code location at once: each sees a whole file.
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, suffix=".tmp") as aside:
+        aside.write(graph.model_dump_json(indent=1))
+    Path(aside.name).replace(path)
     return path
 
 
@@ -87,7 +88,6 @@ def compiled_graph(project: Path, bronze: dict[str, list[str]]) -> ModelGraph:
         for node in nodes
         if node.resource_type == "model" and node.config.materialized == "delta"
     }
-    tests = tests_of(nodes)
     by_name = {str(model.name): (node, model) for node, model in models.values()}
     columns: dict[str, list[str]] = dict(bronze)
     found = []
@@ -96,8 +96,12 @@ def compiled_graph(project: Path, bronze: dict[str, list[str]]) -> ModelGraph:
             node, model = by_name[name]
             lineage = column_lineage(name, model.sql, {each: columns.get(each, []) for each in model.inputs})
             columns[name] = list(lineage) or list(node.columns)
-            found.append(model_node(node, model, lineage, tests[node.unique_id]))
-    return ModelGraph(sources=sources, models=tuple(found))
+            found.append((node, model, lineage))
+    tests = tests_of(nodes, [node.unique_id for node, _, _ in found])
+    return ModelGraph(
+        sources=sources,
+        models=tuple(model_node(node, model, lineage, tests[node.unique_id]) for node, model, lineage in found),
+    )
 
 
 def model_node(node: Any, model: Model, lineage: Any, tests: Iterable[DbtTest]) -> ModelNode:
@@ -127,14 +131,14 @@ def days_read(dependency: Dependency) -> str:
     return inside if inside == "all" else f"days {inside}"
 
 
-def tests_of(nodes: Iterable[Any]) -> dict[str, list[DbtTest]]:
-    """The dbt tests of each model, by the model's dbt id."""
+def tests_of(nodes: Iterable[Any], models: Sequence[str]) -> dict[str, list[DbtTest]]:
+    """The dbt tests of each of `models` (dbt ids, inputs first); a test of several is the last one's."""
     found: dict[str, list[DbtTest]] = defaultdict(list)
     for node in nodes:
         if node.resource_type == "test":
-            parents = [each for each in node.depends_on.nodes if each.startswith("model.")]
-            attached = node.attached_node or (parents[0] if len(parents) == 1 else None)
-            if attached:
+            parents = [each for each in models if each in node.depends_on.nodes]
+            attached = str(getattr(node, "attached_node", None) or (parents[-1] if parents else ""))
+            if attached in models:
                 severe = str(node.config.severity).upper() == "ERROR"
                 found[attached].append(DbtTest(name=node.name, description=node.description, blocking=severe))
     return found

@@ -38,7 +38,7 @@ class Watch:
             context = dg.build_sensor_context(
                 self.instance, cursor=self.cursor, resources={"settings": self.site.settings}
             )
-            self.location.get_sensor_def("alerts")(context)
+            self.location.get_repository_def().get_sensor_def("alerts")(context)
             self.cursor = context.cursor
         return [(body["event"], body["key"]) for body in self.receiver.bodies(PATH)[before:]]
 
@@ -75,7 +75,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 def test_one_alert_when_events_are_late_none_while_they_stay_so_and_one_when_they_are_back(watch: Watch) -> None:
     begin = get_current_datetime()
     watch.site.drop("one.jsonl", impressions_at(begin, 3))
-    watch.site.run(watch.instance, "land", "bronze.impressions")
+    watch.site.run(watch.instance, "land", "bronze.impressions", "bronze.bid_requests")  # the second never has events
     watch.materialise(begin)
     assert watch.told_at(begin) == []
     late = begin + 2.5 * HOUR
