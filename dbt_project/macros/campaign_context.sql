@@ -7,7 +7,8 @@
   CTEs that lead from `in_campaign` (events with event_ts and campaign_id) to `in_report`, which adds: advertiser_id,
   click_window_days, view_window_days and counting of the campaign valid at the event; time_zone of its advertiser
   valid at the event (unknown: UTC); report_date, the event's day in that zone; currency of the advertiser as valid
-  at the beginning of the report day (00:00 UTC), so that one report day has one currency (unknown: USD).
+  at the beginning of the report day (00:00 UTC), so that one report day has one currency (when none is valid then,
+  that valid at the event; unknown: USD).
   Needs the CTEs `campaigns` and `advertisers`.
 -#}
 {% macro campaign_context() -%}
@@ -19,6 +20,7 @@ in_zone as (
         coalesce(campaigns.view_window_days, {{ default_window_days('view') }}) as view_window_days,
         coalesce(campaigns.counting, 'every') as counting,
         coalesce(advertisers.time_zone, 'UTC') as time_zone,
+        advertisers.currency as currency_at_event,
         {{ local_day('in_campaign.event_ts', "coalesce(advertisers.time_zone, 'UTC')") }} as report_date
     from in_campaign
     left join campaigns
@@ -32,8 +34,10 @@ in_zone as (
 in_report as (
     select
         in_zone.*,
-        coalesce(advertisers.currency, 'USD') as currency,
-        coalesce({{ upper_code('in_zone.currency_code') }}, advertisers.currency, 'USD') as source_currency
+        coalesce(advertisers.currency, in_zone.currency_at_event, 'USD') as currency,
+        coalesce(
+            {{ upper_code('in_zone.currency_code') }}, advertisers.currency, in_zone.currency_at_event, 'USD'
+        ) as source_currency
     from in_zone
     left join advertisers
         on in_zone.advertiser_id = advertisers.advertiser_id

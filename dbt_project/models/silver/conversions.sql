@@ -42,6 +42,7 @@ priced as (
         events.*,
         {{ credit_owner('events.advertiser_id', 'events.campaign_id') }} as owner,
         nullif(trim(events.order_id), '') as order_key,
+        {{ lower_code('events.conversion_type') }} as action,
         coalesce({{ lower_code('events.status') }}, 'completed') as state,
         coalesce({{ lower_code('events.status') }}, 'completed') <> 'completed'
         or coalesce(events.source_revenue_micros, 0) < 0 as is_adjustment,
@@ -57,7 +58,7 @@ placed as (
             partition by owner, order_key, is_adjustment order by event_ts, event_id
         ) as day_before_in_order,
         lag(event_ts) over (
-            partition by user_id, campaign_id, conversion_type, is_adjustment order by event_ts, event_id
+            partition by user_id, campaign_id, action, is_adjustment order by event_ts, event_id
         ) as same_action_before
     from priced
 ),
@@ -102,7 +103,7 @@ select
     cast(events.user_id as string) as user_id,
     cast(events.campaign_id as string) as campaign_id,
     cast(events.advertiser_id as string) as advertiser_id,
-    cast({{ lower_code('events.conversion_type') }} as string) as conversion_type,
+    cast(events.action as string) as conversion_type,
     cast(events.order_key as string) as order_id,
     cast(events.state as string) as status,
     cast(events.uncounted_reason is null as boolean) as counted,
