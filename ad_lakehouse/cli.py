@@ -6,32 +6,26 @@ that `--help` answers at once.
 
 import os
 import sys
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from ad_lakehouse.cli_alerts import alerts_app
+from ad_lakehouse.cli_options import LakeOption, console, lake_of, settings_for
+from ad_lakehouse.cli_quarantine import quarantine_app
 from ad_lakehouse.errors import LakehouseError
-from ad_lakehouse.settings import PREFIX, Settings, load_settings
 
 if TYPE_CHECKING:
-    from ad_lakehouse.lake import Lake
+    pass
 
 app = typer.Typer(
     help="Lakehouse for advertising events.", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
 )
-quarantine_app = typer.Typer(help="Rejected rows: list, show, replay after a fix.", no_args_is_help=True)
-alerts_app = typer.Typer(help="Alerts: see what is open, send one of each.", no_args_is_help=True)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(alerts_app, name="alerts")
-console = Console(width=None if sys.stdout.isatty() else 160)  # a log or a pipe has no width of its own
 
-LakeOption = Annotated[
-    str | None,
-    typer.Option("--lake", help=f"Folder or URL of the lake [env {PREFIX}LAKE, default ./lake]", metavar="PATH|URL"),
-]
 HomeOption = Annotated[Path, typer.Option(help="Folder of the demo: its lake, files and broker")]
 DEMO_HOME = Path(".demo")
 
@@ -47,17 +41,6 @@ def main() -> None:
         if error.remedy:
             typer.echo(error.remedy, err=True)
         sys.exit(error.exit_code)
-
-
-def settings_for(lake: str | None) -> Settings:
-    """Settings with the lake of the option."""
-    return load_settings(lake=lake)
-
-
-def lake_of(settings: Settings) -> "Lake":
-    from ad_lakehouse.lake import Lake
-
-    return Lake(settings.lake, settings.storage_options)
 
 
 @app.command()
@@ -240,122 +223,3 @@ def ui(
     from ad_lakehouse.ui import run_ui
 
     run_ui(home, port=port, console=console)
-
-
-@quarantine_app.command("list")
-def quarantine_list(
-    source: Annotated[str | None, typer.Option(help="Only this source")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only this reason")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Landed since, UTC")] = None,
-    limit: Annotated[int, typer.Option(help="Newest rows shown")] = 20,
-    lake: LakeOption = None,
-) -> None:
-    """Count rejected rows by source and reason, and list the newest."""
-    from ad_lakehouse import printing
-    from ad_lakehouse.files.quarantine import Filter, count_rejected, list_rejected
-
-    where, only = lake_of(settings_for(lake)), Filter(source, reason, utc(since))
-    console.print(printing.rejected_counts(count_rejected(where, only)))
-    console.print(printing.rejected_rows(list_rejected(where, only, limit)))
-
-
-def utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
-
-
-@quarantine_app.command("show")
-def quarantine_show(
-    key: Annotated[str, typer.Argument(help="Key of the row, from list")], lake: LakeOption = None
-) -> None:
-    """Show one rejected row whole: where it came from, why it was rejected, its bytes."""
-    from ad_lakehouse import printing
-    from ad_lakehouse.files.quarantine import show
-
-    console.print(printing.rejected_row(show(lake_of(settings_for(lake)), key)), markup=False)
-
-
-@quarantine_app.command("replay")
-def quarantine_replay(
-    source: Annotated[str | None, typer.Option(help="Only this source")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only this reason")] = None,
-    lake: LakeOption = None,
-) -> None:
-    """Decode rejected rows again with the sources as they are now; move those that are accepted."""
-    from ad_lakehouse.files.quarantine import Filter
-    from ad_lakehouse.files.replay import replay
-    from kafka_sinks.sources import load_sources
-
-    settings = settings_for(lake)
-    reports = replay(lake_of(settings), load_sources(settings.landing.sources), settings, Filter(source, reason))
-    for each in reports:
-        if each.accepted or each.still:
-            still = ", ".join(f"{name} {count:,}" for name, count in each.still.most_common())
-            console.print(
-                f"{each.source}: {each.accepted:,} accepted now, {each.still.total():,} still rejected {still}"
-            )
-    if not any(each.accepted or each.still for each in reports):
-        console.print("Nothing is in quarantine.")
-
-
-@alerts_app.command("test")
-def alerts_test() -> None:
-    """Send a test alert and its end through every configured channel."""
-    from ad_lakehouse.alerts.trial import send_test
-
-    trials = send_test(load_settings().alerts)
-    for each in trials:
-        console.print(f"{each.channel}: {'ok' if each.ok else 'FAILED'}  {each.detail}", markup=False)
-    if not trials:
-        console.print(
-            f"No channel is configured. Set for example {PREFIX}ALERTS__SLACK_WEBHOOK_URL; see docs/alerts.md"
-        )
-    if not all(each.ok for each in trials):
-        raise typer.Exit(1)
-
-
-@alerts_app.command("list")
-def alerts_list(
-    closed: Annotated[bool, typer.Option(help="Also those that are over")] = False, lake: LakeOption = None
-) -> None:
-    """Show open alerts, and messages that could not be delivered."""
-    from ad_lakehouse import printing
-    from ad_lakehouse.alerts.handling import list_alerts
-
-    found = list_alerts(lake_of(settings_for(lake)), closed=closed)
-    console.print(printing.alerts(found) if found else "No alert is open.")
-
-
-@alerts_app.command("ack")
-def alerts_ack(
-    key: Annotated[str, typer.Argument(help="Key of the alert, from list")],
-    by: Annotated[str, typer.Option(help="Who works on it")],
-    lake: LakeOption = None,
-) -> None:
-    """Say that somebody works on an alert: no escalation by time and no reminders until it gets worse."""
-    from ad_lakehouse.alerts.handling import acknowledge
-
-    acknowledge(lake_of(settings_for(lake)), key, by, datetime.now(UTC))
-    console.print(f"{key} is acknowledged by {by}.", markup=False)
-
-
-@alerts_app.command("snooze")
-def alerts_snooze(
-    key: Annotated[str, typer.Argument(help="Key of the alert, from list")],
-    until: Annotated[datetime, typer.Argument(help="UTC, for example 2026-11-24T18:00:00")],
-    lake: LakeOption = None,
-) -> None:
-    """Hold back the messages of an alert until a time; nothing is lost."""
-    from ad_lakehouse.alerts.handling import snooze
-
-    snooze(lake_of(settings_for(lake)), key, until.replace(tzinfo=UTC), datetime.now(UTC))
-    console.print(f"{key} is silent until {until:%Y-%m-%d %H:%M} UTC.", markup=False)
-
-
-@alerts_app.command("retry")
-def alerts_retry(
-    key: Annotated[str | None, typer.Argument(help="Only this alert")] = None, lake: LakeOption = None
-) -> None:
-    """Queue messages again that a channel refused for good; the next evaluation sends them."""
-    from ad_lakehouse.alerts.handling import retry_failed
-
-    console.print(f"{retry_failed(lake_of(settings_for(lake)), key)} messages are queued again.")

@@ -1,0 +1,32 @@
+"""What all commands share: the console, the option --lake, settings and lake.
+
+Belongs here: what more than one module of the command line needs. Not here: any command.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from ad_lakehouse.settings import PREFIX, Settings, load_settings
+
+if TYPE_CHECKING:
+    from ad_lakehouse.lake import Lake
+
+console = Console(width=None if sys.stdout.isatty() else 160)  # a log or a pipe has no width of its own
+LakeOption = Annotated[
+    str | None,
+    typer.Option("--lake", help=f"Folder or URL of the lake [env {PREFIX}LAKE, default ./lake]", metavar="PATH|URL"),
+]
+
+
+def settings_for(lake: str | None) -> Settings:
+    """Settings with the lake of the option."""
+    return load_settings(lake=lake)
+
+
+def lake_of(settings: Settings) -> "Lake":
+    from ad_lakehouse.lake import Lake
+
+    return Lake(settings.lake, settings.storage_options)
