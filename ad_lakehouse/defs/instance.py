@@ -7,6 +7,8 @@ from pathlib import Path
 
 SETTINGS = """\
 # Written by ad-lakehouse; yours to change. https://docs.dagster.io/deployment/oss/dagster-yaml
+nux:
+  enabled: false  # no questions on the first visit
 telemetry:
   enabled: false
 freshness:
