@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     storage_options: dict[str, str] = Field(default_factory=dict, description="Passed to the object store")
     drop_folder: Path | None = Field(None, description="Folder watched for files to land")
     contracts: Path | None = Field(None, description="Folder <layer>/<table>.yml of contracts in place of the built-in")
+    freshness: Path | None = Field(None, description="YAML of freshness windows laid over the built-in ones")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     landing: LandingSettings = Field(default_factory=LandingSettings)
     transform: TransformSettings = Field(default_factory=TransformSettings)

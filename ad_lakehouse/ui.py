@@ -1,7 +1,7 @@
 """Dagster's UI, daemon and code location as one command, for one machine.
 
-Belongs here: the instance's folder and settings, starting `dagster dev`. Not here: the definitions (defs/), a
-production set-up (docker/).
+Belongs here: starting `dagster dev` and what it needs. Not here: the instance's settings (defs/instance.py), the
+definitions (defs/), a production set-up.
 """
 
 import os
@@ -16,13 +16,7 @@ from rich.console import Console
 
 from ad_lakehouse.settings import PREFIX, load_settings
 
-INSTANCE = """# Written by `ad-lakehouse ui`; yours to change, it is not written again.
-telemetry: {enabled: false}
-nux: {enabled: false}
-freshness: {enabled: true}
-concurrency:
-  runs: {max_concurrent_runs: 2}
-"""
+SENSOR_SECONDS = "180"  # an alerts tick may wait for slow channels; Dagster gives a sensor 60 s
 
 
 @contextmanager
@@ -51,20 +45,21 @@ def demo_environment(home: Path, console: Console) -> Iterator[Path]:
 
 def run_ui(home: Path, *, port: int, console: Console) -> None:
     """Starts webserver and daemon and waits until Ctrl-C."""
+    from ad_lakehouse.defs.instance import prepare_home
     from ad_lakehouse.defs.prepare import prepare
 
     with demo_environment(home, console) as storage:
-        folder = storage.resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "dagster.yaml").exists():
-            (folder / "dagster.yaml").write_text(INSTANCE)
+        folder = prepare_home(storage)
         load_settings()  # a wrong setting is told here, not in a code server's traceback
         console.print("Reading the dbt project …")
         prepare()
         console.print(f"Dagster: http://127.0.0.1:{port}  (lake {os.environ[PREFIX + 'LAKE']}). Ctrl-C ends it.")
         where = ["-m", "ad_lakehouse.definitions", "-h", "127.0.0.1", "-p", str(port)]
         command = [sys.executable, "-W", "ignore::UserWarning", "-m", "dagster", "dev", *where]
-        server = subprocess.Popen(command, env=os.environ | {"DAGSTER_HOME": str(folder)})
+        server = subprocess.Popen(
+            command,
+            env={"DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": SENSOR_SECONDS, **os.environ, "DAGSTER_HOME": str(folder)},
+        )
         try:
             server.wait()
         except KeyboardInterrupt:

@@ -17,7 +17,6 @@ from ad_lakehouse.alerts.state import Severity, worst
 from ad_lakehouse.alerts.wording import spoken
 
 Owners = Mapping[str, str]  # asset → owner
-KINDS = ("lag", "freshness", "pipeline", "check", "run")
 FRESHNESS_SEVERITY: Mapping[str, Severity] = {"warn": "warning", "late": "error", "missing": "error"}
 PIPELINE_SEVERITY: Mapping[str, Severity] = {"WARN": "warning", "FAIL": "error"}
 

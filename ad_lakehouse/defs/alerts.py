@@ -116,7 +116,7 @@ def tick(
 
 def late_events(settings: Settings, watched: Watched, at: datetime) -> list[Condition]:
     """Sources whose newest event is too old. One that never had an event is none of the user's, unless `required`."""
-    windows = {name: window for name, window in load_windows().items() if name in watched.sources}
+    windows = {name: window for name, window in load_windows(settings.freshness).items() if name in watched.sources}
     newest = newest_events(lake_of(settings), windows, at)
     used = {name: window for name, window in windows.items() if newest.get(name) or window.required}
     return from_freshness(freshness(newest, used, at), at, watched.owners)

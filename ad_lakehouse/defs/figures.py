@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 
+import dagster as dg
 from deltalake.exceptions import TableNotFoundError
 
 from ad_lakehouse.errors import LakehouseError
@@ -40,6 +41,11 @@ class TableFigures:
             if file.day is not None:
                 found[file.day] += file.rows or 0
         return dict(found)
+
+    @property
+    def data_version(self) -> dg.DataVersion:
+        """The same as long as nothing was committed: a landing that found nothing makes nothing below unsynced."""
+        return dg.DataVersion(f"{self.snapshot.table_id}@{self.snapshot.version}")
 
     @property
     def rows(self) -> int:

@@ -10,6 +10,7 @@ that nothing arrives is told by event time.
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 
@@ -22,15 +23,15 @@ WARN_AFTER, FAIL_AFTER = timedelta(hours=1), timedelta(hours=3)  # for tables wi
 SHORTEST = timedelta(minutes=1)  # Dagster refuses less
 
 
-def pipeline_windows(source: str | None = None) -> tuple[timedelta, timedelta]:
-    """(warn, fail): the source's own event window, else the general one."""
-    window = load_windows().get(source or "")
+def pipeline_windows(source: str | None = None, own: Path | None = None) -> tuple[timedelta, timedelta]:
+    """(warn, fail): the source's own event window (`own`: the user's file of windows), else the general one."""
+    window = load_windows(own).get(source or "")
     return (window.warn, window.late) if window else (WARN_AFTER, FAIL_AFTER)
 
 
-def pipeline_policy(source: str | None = None) -> dg.FreshnessPolicy:
+def pipeline_policy(source: str | None = None, own: Path | None = None) -> dg.FreshnessPolicy:
     """Dagster's freshness policy of a landed source's table, or of a model's."""
-    warn, fail = pipeline_windows(source)
+    warn, fail = pipeline_windows(source, own)
     fail = max(fail, SHORTEST)
     return dg.FreshnessPolicy.time_window(fail_window=fail, warn_window=warn if SHORTEST <= warn < fail else None)
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ad_lakehouse.dbt_delta.project import project_dir, target_folder
 from ad_lakehouse.errors import LakehouseError
 
-FORMAT = 1  # raise when the file's content means something else
+FORMAT = 2  # raise when the file's content means something else
 IGNORED = {"target", "logs", "dbt_packages"}
 REMEDY = "Run: python -m ad_lakehouse.defs.prepare"
 
@@ -51,6 +51,7 @@ class ModelNode(Part):
     description: str = ""
     partition: str | None = None
     owner: str | None = None
+    group: str | None = None
     tags: tuple[str, ...] = ()
     file: str = ""
     code: str = ""  # the hash that the table's commits carry

@@ -1,7 +1,7 @@
 """What the Dagster instance knows: freshness states, latest check outcomes, latest runs.
 
 Belongs here: every call of Dagster that is not public API, each behind a function that returns plain values and has a
-contract test (tests/integration/test_dagster_contract.py). Not here: what follows from the answers.
+contract test (tests/integration/test_dagster_triggers.py). Not here: what follows from the answers.
 """
 
 import re

@@ -7,7 +7,7 @@ import dagster as dg
 
 from ad_lakehouse.lake import TableName
 
-# The layer's owner unless the model's YAML says otherwise (`config: {meta: {owner: "team:growth"}}`).
+# The layer's owner unless the model's YAML says otherwise (`meta: {dagster: {owners: ["team:growth"]}}`).
 OWNERS = {
     "bronze": "team:ingestion",
     "silver": "team:data_platform",

@@ -10,6 +10,7 @@ conversions come in one mixed CSV) land together, in one step.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 
 import dagster as dg
 
@@ -35,11 +36,11 @@ def sharing_files(sources: Mapping[str, Source]) -> list[tuple[Source, ...]]:
     return [tuple(group) for group in sorted(groups, key=lambda group: group[0].name)]
 
 
-def landing_asset(group: Sequence[Source]) -> dg.AssetsDefinition:
+def landing_asset(group: Sequence[Source], windows: Path | None) -> dg.AssetsDefinition:
     """The step that lands one group."""
 
     @dg.multi_asset(
-        name="land_" + "_and_".join(each.name for each in group), specs=[bronze_spec(each) for each in group]
+        name="land_" + "_and_".join(each.name for each in group), specs=[bronze_spec(each, windows) for each in group]
     )
     def land(
         context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
@@ -53,6 +54,7 @@ def landing_asset(group: Sequence[Source]) -> dg.AssetsDefinition:
             landed = landed_between(lake, table.snapshot, before[source.name])
             yield dg.MaterializeResult(
                 asset_key=asset_key(table.snapshot.name),
+                data_version=table.data_version,
                 metadata={
                     **table_metadata(table, {field.name: field.doc for field in source.fields}),
                     **landing_metadata(table, landed, source.name, time.monotonic() - begun),
@@ -87,8 +89,8 @@ def land_group(context: dg.AssetExecutionContext, settings: Settings, group: Seq
     return told
 
 
-def bronze_spec(source: Source) -> dg.AssetSpec:
-    """The asset of one landed table."""
+def bronze_spec(source: Source, windows: Path | None) -> dg.AssetSpec:
+    """The asset of one landed table. `windows`: the user's own file of freshness windows."""
     name = TableName("bronze", source.name)
     columns = {each.name: str(each.type) for each in bronze_schema(source)}
     comes = [f"topic `{source.topic}`"] if source.topic else []
@@ -101,5 +103,5 @@ def bronze_spec(source: Source) -> dg.AssetSpec:
         kinds=kinds(*(["kafka"] if source.topic else []), *(["file"] if source.files else [])),
         tags={"wire": source.wire, "dimension": str(source.dimension).lower()},
         metadata={"columns": len(columns), "wire": source.wire},
-        freshness_policy=pipeline_policy(source.name),
+        freshness_policy=pipeline_policy(source.name, windows),
     )

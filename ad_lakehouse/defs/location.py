@@ -39,7 +39,7 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
     contract_steps = landing_checks(contracts, set(landed))
     groups = sharing_files(sources)
     ledger = ledger_asset(landed)
-    first = [*(landing_asset(group) for group in groups), ledger]
+    first = [*(landing_asset(group, settings.freshness) for group in groups), ledger]
     gates = [spec.key for step in [*contract_steps, ledger] for spec in step.check_specs if spec.blocking]
     models = model_assets(graph, contracts, gates, folder)
     specs = [spec for each in [*first, models] for spec in each.specs]

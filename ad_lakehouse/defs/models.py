@@ -54,7 +54,7 @@ def model_spec(node: ModelNode) -> dg.AssetSpec:
         asset_key(name),
         deps=[asset_key(table) for table in node.inputs],
         description=f"{node.description}\n\nFor one day of output it reads\n{reads}".strip(),
-        group_name=name.layer,
+        group_name=node.group or name.layer,
         owners=owners(name, node.owner),
         kinds=kinds("dbt", "duckdb"),
         tags=dict.fromkeys(node.tags, ""),
@@ -155,7 +155,9 @@ def materialisations(settings: Settings, graph: ModelGraph, built: Built) -> Ite
         node = graph.by_name[name]
         table = table_figures(lake_of(settings), TableName.parse(name))
         yield dg.MaterializeResult(
-            asset_key=asset_key(name), metadata={**table_metadata(table, node.columns), **build_metadata(figures, node)}
+            asset_key=asset_key(name),
+            data_version=table.data_version,
+            metadata={**table_metadata(table, node.columns), **build_metadata(figures, node)},
         )
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,8 @@ def compiled_graph(project: Path, bronze: dict[str, list[str]]) -> ModelGraph:
     """Compiles the project and gathers the graph. Raises `BuildFailed`."""
     from graphlib import TopologicalSorter
 
+    from dagster_dbt import DagsterDbtTranslator
+
     from ad_lakehouse.dbt_delta.run import BuildFailed, invoke, model_of
     from ad_lakehouse.defs.lineage import column_lineage
 
@@ -97,15 +99,28 @@ def compiled_graph(project: Path, bronze: dict[str, list[str]]) -> ModelGraph:
             lineage = column_lineage(name, model.sql, {each: columns.get(each, []) for each in model.inputs})
             columns[name] = list(lineage) or list(node.columns)
             found.append((node, model, lineage))
+    translator = DagsterDbtTranslator()
     tests = tests_of(nodes, [node.unique_id for node, _, _ in found])
     return ModelGraph(
         sources=sources,
-        models=tuple(model_node(node, model, lineage, tests[node.unique_id]) for node, model, lineage in found),
+        models=tuple(
+            model_node(node, model, lineage, tests[node.unique_id], conventions(translator, node.to_dict()))
+            for node, model, lineage in found
+        ),
     )
 
 
-def model_node(node: Any, model: Model, lineage: Any, tests: Iterable[DbtTest]) -> ModelNode:
-    """A compiled dbt node as a value."""
+def conventions(translator: Any, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Owner, group and tags of a model by the conventions of dagster-dbt (`meta: {dagster: {owners: …}}`)."""
+    return {
+        "owner": next(iter(translator.get_owners(properties) or ()), None),
+        "group": translator.get_group_name(properties),
+        "tags": tuple(sorted(translator.get_tags(properties))),
+    }
+
+
+def model_node(node: Any, model: Model, lineage: Any, tests: Iterable[DbtTest], told: Mapping[str, Any]) -> ModelNode:
+    """A compiled dbt node as a value. `told`: its `conventions`."""
     windows: dict[str, list[str]] = defaultdict(list)
     for each in sorted(model.dependencies, key=str):
         windows[each.table].append(days_read(each))
@@ -115,8 +130,7 @@ def model_node(node: Any, model: Model, lineage: Any, tests: Iterable[DbtTest]) 
         inputs={table: ", ".join(days) for table, days in sorted(windows.items())},
         description=node.description,
         partition=model.partition,
-        owner=node.config.meta.get("owner") or (node.group and str(node.group)),
-        tags=tuple(sorted(node.tags)),
+        **{**told, "owner": told["owner"] or node.config.meta.get("owner")},
         file=node.original_file_path,
         code=model.code,
         columns={name: column.description for name, column in node.columns.items()},

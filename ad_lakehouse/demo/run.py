@@ -115,7 +115,7 @@ def whole_way(demo: DemoHome, config: GeneratorConfig, bootstrap: str | None, co
 
 def alert_when_late(lake: Lake, settings: Settings, now: datetime) -> list[FreshnessState]:
     """Compares newest event times with their windows; a late source alerts through the configured channels."""
-    windows = load_windows()
+    windows = load_windows(settings.freshness)
     states = freshness(newest_events(lake, windows, now), windows, now)
     evaluate(lake, from_freshness(states, now), settings.alerts, now, scope={"freshness"})
     return states

@@ -28,11 +28,11 @@
     end
 {%- endmacro %}
 
-{#- Halves with each half-life that lies between touch and conversion; in billionths, so never 0 in any window. -#}
+{#- Halves with each half-life that lies between touch and conversion; whole billionths, one at least. -#}
 {% macro decay_weight() -%}
-    cast(round(1000000000 * pow(
+    greatest(1, cast(round(1000000000 * pow(
         2.0,
         -cast({{ epoch_us('conversion_ts') }} - {{ epoch_us('touch_ts') }} as double)
         / {{ days_in_us(var('decay_half_life_days')) }}
-    )) as bigint)
+    )) as bigint))
 {%- endmacro %}

@@ -44,7 +44,7 @@ priced as (
         nullif(trim(events.order_id), '') as order_key,
         {{ lower_code('events.conversion_type') }} as action,
         coalesce({{ lower_code('events.status') }}, 'completed') as state,
-        coalesce({{ lower_code('events.status') }}, 'completed') <> 'completed'
+        coalesce({{ lower_code('events.status') }}, 'completed') in ('cancelled', 'canceled', 'refunded')
         or coalesce(events.source_revenue_micros, 0) < 0 as is_adjustment,
         {{ in_own_currency('events', 'events.source_revenue_micros') }} as revenue_micros
     from in_report as events
@@ -83,7 +83,9 @@ adjusted as (
     select
         orders.event_date,
         orders.event_id,
-        {{ count_where('adjustments.source_revenue_micros is null') }} > 0 as is_void,
+        {{ count_where(
+            "adjustments.state in ('cancelled', 'canceled') or coalesce(adjustments.source_revenue_micros, 0) = 0"
+        ) }} > 0 as is_void,
         sum(abs(coalesce(adjustments.revenue_micros, 0))) as taken_back_micros
     from judged as orders
     inner join judged as adjustments
@@ -112,7 +114,8 @@ select
     cast(events.revenue_micros as bigint) as revenue_micros,
     cast(case
         when events.uncounted_reason is not null or adjusted.is_void then 0
-        else coalesce(events.revenue_micros, 0) - coalesce(adjusted.taken_back_micros, 0)
+        else coalesce(events.revenue_micros, 0)
+            - least(coalesce(events.revenue_micros, 0), coalesce(adjusted.taken_back_micros, 0))
     end as bigint) as order_revenue_micros,
     cast(events.source_revenue_micros as bigint) as source_revenue_micros,
     {{ event_columns('events.source_revenue_micros is not null') }}
