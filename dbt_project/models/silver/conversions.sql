@@ -114,7 +114,8 @@ select
     cast(events.revenue_micros as bigint) as revenue_micros,
     cast(case
         when events.uncounted_reason is not null or adjusted.is_void then 0
-        else coalesce(events.revenue_micros, 0)
+        else
+            coalesce(events.revenue_micros, 0)
             - least(coalesce(events.revenue_micros, 0), coalesce(adjusted.taken_back_micros, 0))
     end as bigint) as order_revenue_micros,
     cast(events.source_revenue_micros as bigint) as source_revenue_micros,
