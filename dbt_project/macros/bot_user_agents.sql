@@ -1,6 +1,6 @@
 {#
   A regular expression of user agents that are programs, for flagging invalid traffic.
-  Written by scripts/bot_user_agents.py from crawler-user-agents 1.67.0 (MIT licence,
+  Written by scripts/bot_user_agents.py from crawler-user-agents 1.67.0 (MIT,
   https://github.com/monperrus/crawler-user-agents); change the script, not this file.
 #}
 {% macro bot_user_agents() -%}

@@ -1,6 +1,6 @@
 """Writes macros/bot_user_agents.sql from the package crawler-user-agents (MIT).
 
-    python dbt_project/scripts/bot_user_agents.py
+    python dbt_project/scripts/bot_user_agents.py [FILE]
 
 dbt needs no network and no Python package at run time, so the patterns stand in a macro. They are reduced: a pattern
 whose own text a generic word already matches is left out. What is left is written without backslashes and look-around,
@@ -8,6 +8,7 @@ which both RE2 (DuckDB) and Java (Spark) read, also inside a SQL string.
 """
 
 import re
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -58,17 +59,17 @@ def patterns() -> list[str]:
     return sorted(set(kept))
 
 
-def main() -> None:
+def main(target: Path) -> None:
     lines = [f"{each}|" for each in patterns()]
     lines[-1] = lines[-1][:-1]
     quoted = "".join(line.replace("'", "''") for line in lines)
     if "\\" in quoted or "{{" in quoted or "{%" in quoted:
         raise ValueError("A pattern would not survive SQL or Jinja")
     rows = [quoted[start : start + 110] for start in range(0, len(quoted), 110)]
-    TARGET.write_text(
+    target.write_text(
         "{#\n"
         "  A regular expression of user agents that are programs, for flagging invalid traffic.\n"
-        f"  Written by scripts/bot_user_agents.py from crawler-user-agents {version('crawler-user-agents')} (MIT licence,\n"
+        f"  Written by scripts/bot_user_agents.py from crawler-user-agents {version('crawler-user-agents')} (MIT,\n"
         "  https://github.com/monperrus/crawler-user-agents); change the script, not this file.\n"
         "#}\n"
         "{% macro bot_user_agents() -%}\n"
@@ -81,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else TARGET)
