@@ -8,7 +8,7 @@ import os
 import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,9 +16,6 @@ from ad_lakehouse.cli_alerts import alerts_app
 from ad_lakehouse.cli_options import LakeOption, console, lake_of, settings_for
 from ad_lakehouse.cli_quarantine import quarantine_app
 from ad_lakehouse.errors import LakehouseError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     help="Lakehouse for advertising events.", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
@@ -84,6 +81,10 @@ def land(
     console.print(printing.landed(report))
     for each in report.absent:
         console.print(each, markup=False)
+    if report.errors:
+        raise report.errors[0]
+    if any(file.outcome in {"broken", "changed while read"} for file in report.files):
+        raise typer.Exit(1)
     if report.rejected:
         console.print("Rejected rows are kept: ad-lakehouse quarantine list")
 

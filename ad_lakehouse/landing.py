@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.errors import ConfigurationError, LakehouseError
 from ad_lakehouse.files.landing import FileReport, check_folder, land_files
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import Settings
@@ -19,11 +19,15 @@ from kafka_sinks.sources import Source, bronze_schema, load_sources
 
 @dataclass
 class LandedAll:
-    """What one landing did: a report a topic and a file; `absent` says which topics are not there."""
+    """What one landing did: a report a topic and a file; `absent` says which topics are not there.
+
+    `errors` of topics that could not be landed: they do not keep the others from landing.
+    """
 
     topics: list[LandReport] = field(default_factory=list)
     files: list[FileReport] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    errors: list[LakehouseError] = field(default_factory=list)
 
     @property
     def records(self) -> int:
@@ -71,7 +75,7 @@ def land_all(
     """Lands what is new. Dimensions come as files, so files go first. `settle_seconds`: default from the settings.
 
     A topic of a built-in source that the broker does not have is no error (not everyone has all four): it is
-    named in `absent`; one that was asked for by name is. Raises what `land_topic` and `land_files` raise.
+    named in `absent`; one that was asked for by name is. Raises what `land_files` raises, and `KafkaUnreachable`.
     """
     every = load_sources(settings.landing.sources)
     sources = selected(every, only)
@@ -88,7 +92,10 @@ def land_all(
             lake, every, folder, settings, only=only or None, settle_seconds=settle, progress=on_file
         )
     for source in present:
-        report.topics.append(land_topic(lake, source, settings, accept_loss=accept_loss, progress=on_topic))
+        try:
+            report.topics.append(land_topic(lake, source, settings, accept_loss=accept_loss, progress=on_topic))
+        except LakehouseError as error:
+            report.errors.append(error)
     return report
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 
 from ad_lakehouse.alerts.handling import ListedAlert
@@ -59,10 +60,10 @@ def landed(report: LandedAll) -> Table:
         rejected = sum((file.rejected for file in files), Counter[str]())
         made.add_row(
             f"{len(files)} file{'s' if len(files) > 1 else ''}: {outcome}",
-            target or ", ".join(file.path for file in files[:3]),
+            escape(target or ", ".join(file.path for file in files[:3])),
             number(sum(file.rows for file in files)),
             number(rejected.total()),
-            by_reason(rejected) or "; ".join(sorted({file.error for file in files if file.error})),
+            by_reason(rejected) or escape("; ".join(sorted({file.error for file in files if file.error}))),
             "",
             f"{sum(file.seconds for file in files):.1f}",
         )
@@ -91,7 +92,7 @@ def built(report: BuildReport) -> Table:
             number(figures.get("days_replaced", 0) or 0),
             number(figures.get("rows", 0) or figures.get("rows_affected", 0) or 0),
             f"{each.seconds:.2f}",
-            str(figures.get("reason", "")) if each.ok else each.message,
+            escape(str(figures.get("reason", "")) if each.ok else each.message),
         )
     return made
 
@@ -132,7 +133,7 @@ def checks(found: Sequence[Checked]) -> Table:
     for each in found:
         outcome = each.outcome
         result = "ok" if outcome.passed else "[yellow]warn[/]" if outcome.severity == "warn" else "[bold red]fail[/]"
-        made.add_row(str(each.table), outcome.title, result, "" if outcome.passed else str(outcome))
+        made.add_row(str(each.table), outcome.title, result, "" if outcome.passed else escape(str(outcome)))
     return made
 
 
@@ -148,7 +149,7 @@ def rejected_rows(rows: Sequence[Rejected]) -> Table:
     """One line a rejected row."""
     made = table("key", "source", "place", "error")
     for row in rows:
-        made.add_row(row.key, row.source, row.place, f"{row.reason}: {row.error}")
+        made.add_row(*map(escape, (row.key, row.source, row.place, f"{row.reason}: {row.error}")))
     return made
 
 
@@ -171,7 +172,7 @@ def alerts(found: Sequence[ListedAlert]) -> Table:
             str(state.severity),
             str(state.status),
             f"{state.first_seen:%Y-%m-%d %H:%M}",
-            state.title,
-            waiting,
+            escape(state.title),
+            escape(waiting),
         )
     return made

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 import duckdb
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake
@@ -100,7 +101,7 @@ def print_table(names: list[str], rows: Iterable[tuple[Any, ...]], out: TextIO) 
     table = Table(*names, header_style="bold")
     shown = list(islice(remaining, SHOWN))
     for row in shown:
-        table.add_row(*("" if value is None else str(plain(value)) for value in row))
+        table.add_row(*(Text("" if value is None else str(plain(value))) for value in row))
     console = Console(file=out, width=None if out.isatty() else max(120, 16 * len(names)))
     console.print(table)
     rest = sum(1 for _ in remaining)

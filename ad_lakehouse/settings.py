@@ -1,7 +1,7 @@
 """Every setting, one class a concern, read from the environment (`AD_LAKEHOUSE_…`) when asked, never at import.
 
-Nested settings use two underscores: `AD_LAKEHOUSE_KAFKA__BOOTSTRAP_SERVERS`. A secret may also stand in a
-file named like the variable inside the folder `AD_LAKEHOUSE_SECRETS_DIR`.
+Nested settings use two underscores: `AD_LAKEHOUSE_KAFKA__BOOTSTRAP_SERVERS`. Secrets may also stand in files of the
+folder `AD_LAKEHOUSE_SECRETS_DIR`, one for each group, as JSON: `ad_lakehouse_kafka` with `{"sasl_password": …}`.
 """
 
 import os
@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ad_lakehouse.errors import ConfigurationError
 
 PREFIX = "AD_LAKEHOUSE_"
 
 
-class KafkaSettings(BaseModel):
+class Part(BaseModel):
+    """Settings of one concern; a misspelt one is an error, not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class KafkaSettings(Part):
     """How to reach Kafka."""
 
     bootstrap_servers: str = ""
@@ -26,7 +32,7 @@ class KafkaSettings(BaseModel):
     group: str = Field("ad-lakehouse", description="Consumer group for lag displays; landing does not read it")
 
 
-class LandingSettings(BaseModel):
+class LandingSettings(Part):
     """What landing accepts and how much memory it may use."""
 
     max_batch_rows: int = Field(100_000, gt=0, description="Larger batches cost memory and gain little speed")
@@ -37,7 +43,7 @@ class LandingSettings(BaseModel):
     sources: Path | None = Field(None, description="Folder of source YAML files added to the built-in ones")
 
 
-class TransformSettings(BaseModel):
+class TransformSettings(Part):
     """How dbt and DuckDB run."""
 
     threads: int = Field(4, gt=0)
@@ -45,7 +51,7 @@ class TransformSettings(BaseModel):
     temp_folder: Path | None = None
 
 
-class AlertSettings(BaseModel):
+class AlertSettings(Part):
     """Where alerts go; a channel without its setting is off."""
 
     model_config = ConfigDict(hide_input_in_errors=True)  # inputs here are mostly secrets
@@ -110,6 +116,11 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(_secrets_dir=secrets, **given)
     except ValidationError as error:
         problem = setting_error(error)
+    except SettingsError as error:
+        field = str(error).split('"')[1] if '"' in str(error) else ""
+        problem = ConfigurationError(
+            f"Setting {PREFIX}{field.upper()}…: it is not JSON.", remedy="Correct or unset it."
+        )
     raise problem  # outside the handler: the pydantic error would keep the values, secrets too, in the traceback
 
 

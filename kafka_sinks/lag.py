@@ -13,6 +13,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Topic
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import KafkaSettings
 from kafka_sinks.cluster import Cluster, Topic, client_config, connect
+from kafka_sinks.consume import LAST_MILLISECOND
 from kafka_sinks.positions import app_id
 from kafka_sinks.sources import Source
 
@@ -75,7 +76,7 @@ def first_times(
                 continue
             if message.error() is None:
                 kind, milliseconds = message.timestamp()
-                if kind != TIMESTAMP_NOT_AVAILABLE:
+                if kind != TIMESTAMP_NOT_AVAILABLE and 0 <= milliseconds <= LAST_MILLISECOND:
                     found[message.partition()] = datetime.fromtimestamp(milliseconds / 1000, UTC)
             elif message.error().code() != KafkaError._PARTITION_EOF:
                 continue

@@ -150,7 +150,7 @@ def publish_once(demo: DemoHome, config: GeneratorConfig, bootstrap: str | None,
 
 
 def land(lake: Lake, settings: Settings, bootstrap: str | None, say: Callable[[str], None]) -> LandedAll:
-    return land_all(
+    landed = land_all(
         lake,
         settings,
         folder=settings.drop_folder,
@@ -158,6 +158,9 @@ def land(lake: Lake, settings: Settings, bootstrap: str | None, say: Callable[[s
         on_topic=lambda each: say(f"{each.topic}, {each.records:,} records"),
         on_file=lambda each: say(each.path),
     )
+    if landed.errors:
+        raise landed.errors[0]
+    return landed
 
 
 def run_live(home: Path, *, rate: float, seconds: float | None, console: Console) -> None:

@@ -83,11 +83,17 @@ def land_files(
         name = PurePosixPath(path.relative_to(folder).as_posix())
         takers = sources_of_file(sources, name)
         begun = time.monotonic()
+        try:
+            age = clock().timestamp() - path.stat().st_mtime
+        except OSError as error:  # gone since it was listed, or a link to nothing
+            reports.append(FileReport(str(name), "broken", error=f"it cannot be read: {error.strerror}"))
+            progress(reports[-1])
+            continue
         if takers and only is not None and not any(source.name in only for source in takers):
             continue
         if not takers:
             report = FileReport(str(name), "no source", error="no source's `files` pattern takes it")
-        elif clock().timestamp() - path.stat().st_mtime < settle_seconds:
+        elif age < settle_seconds:
             report = FileReport(str(name), "still being written")
         else:
             report = run.land(path, str(name), takers, only)
@@ -125,10 +131,18 @@ class FilesRun:
         """Lands one file into the tables of the sources that take it."""
         wanted = [source for source in takers if only is None or source.name in only]
         report = FileReport(name, "landed", tuple(TableName("bronze", source.name) for source in wanted))
-        with path.open("rb") as stream:
+        try:
+            stream = path.open("rb")
+        except OSError as error:
+            report.outcome, report.error = "broken", f"it cannot be read: {error.strerror}"
+            return report
+        with stream:
             seen = os.fstat(stream.fileno())
             report.size = seen.st_size
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            if all(source.dimension for source in takers):
+                # An earlier version of a dimension that is dropped again is news: the newest file holds.
+                sha256 = hashlib.sha256(f"{sha256} {name} {seen.st_mtime_ns}".encode()).hexdigest()
             done = [self._progress(self._table(source), sha256) for source in wanted]
             if all(each.done for each in done):
                 report.outcome = "already landed"

@@ -23,10 +23,9 @@ from ad_lakehouse.files.quarantine import EVERYTHING, Filter
 from ad_lakehouse.files.reading import CSV_HEADER
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import BATCH_KEY
-from ad_lakehouse.lake.retention import retained_from
 from ad_lakehouse.lake.views import Snapshot, connect
 from ad_lakehouse.settings import Settings
-from kafka_sinks.commit import ATTEMPTS, WRITER, CommitContended
+from kafka_sinks.commit import ATTEMPTS, WRITER, BronzeTable, CommitContended
 from kafka_sinks.decode import SchemaRegistry, decode_batch, open_registry, parse_header
 from kafka_sinks.origin import bronze_rows, origins, reasons, reject_before
 from kafka_sinks.sources import Source, bronze_schema
@@ -76,7 +75,8 @@ def replay_table(lake: Lake, source: Source, settings: Settings, only: Filter = 
     name = TableName("bronze", source.name)
     report = ReplayReport(source.name)
     registry = open_registry(settings.kafka.schema_registry)
-    day = retained_from(lake.open(name))
+    # Opened as for landing, which adds the columns a source has got since: the merge would drop their values.
+    day = BronzeTable(lake, name, bronze_schema(source)).retained_from
     for rejected in rejected_batches(lake, name, bronze_schema(source), settings, only):
         decoded = decode_again(source, rejected, settings, registry)
         decoded = reject_before(day, decoded, lambda mask: pa.nulls(len(mask), pa.binary()))  # stays as it is

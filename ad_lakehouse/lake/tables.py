@@ -19,7 +19,7 @@ from deltalake.exceptions import TableNotFoundError
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import from_url
 
-from ad_lakehouse.errors import ForeignTable, NewerFormat, UnreadableTable
+from ad_lakehouse.errors import ConfigurationError, ForeignTable, NewerFormat, UnreadableTable
 
 FORMAT = 1  # raise when older code must not touch what this code writes
 FORMAT_PROPERTY = "ad_lakehouse.format"
@@ -56,6 +56,13 @@ class Lake:
 
     root: str
     storage_options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if "://" not in self.root and set(self.root) & set("%[]*?"):
+            raise ConfigurationError(
+                f"Lake {self.root}: a folder's path cannot hold any of % [ ] * ?.",
+                remedy="Use another folder: readers of Delta and Parquet take these for something else.",
+            )
 
     @property
     def url(self) -> str:

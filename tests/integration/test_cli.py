@@ -113,6 +113,14 @@ def test_wrong_setting_and_wrong_source_file_name_the_place(tmp_path: Path) -> N
     done = cli(tmp_path, "status", LANDING__MAX_BATCH_ROWS="0")
     assert done.returncode == 2
     assert "AD_LAKEHOUSE_LANDING__MAX_BATCH_ROWS" in done.stderr
+    done = cli(tmp_path, "status", KAFKA__BOOTSTRAP="broker:9092")
+    assert done.returncode == 2
+    assert "AD_LAKEHOUSE_KAFKA__BOOTSTRAP" in done.stderr
+    done = cli(tmp_path, "status", KAFKA__CLIENT="{x")
+    assert done.returncode == 2
+    assert "AD_LAKEHOUSE_KAFKA" in done.stderr
+    done = cli(tmp_path, "status", LAKE="a[1]")
+    assert done.returncode == 2
     (tmp_path / "sources").mkdir()
     (tmp_path / "sources" / "impressions.yml").write_text("name: impressions\nmapping:\n  creativ_id: imp.creative\n")
     done = cli(tmp_path, "init", LANDING__SOURCES=str(tmp_path / "sources"))
@@ -126,6 +134,41 @@ def test_wrong_sql_names_the_tables_there_are(tmp_path: Path) -> None:
     done = cli(tmp_path, "sql", "select * from bronze.imps")
     assert done.returncode == 6
     assert "bronze.impressions" in done.stderr
+
+
+def test_markup_in_data_is_shown_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    (tmp_path / "drop" / "a.jsonl").write_bytes(impression(1, price_micros="[/b]") + b"\n")
+    assert cli(tmp_path, "land", "--files", "drop").returncode == 0
+    listed = cli(tmp_path, "quarantine", "list")
+    assert listed.returncode == 0, listed.stderr
+    assert "[/b]" in listed.stdout
+    assert "[bot] x" in cli(tmp_path, "sql", "select '[bot] x' as a").stdout
+
+
+def test_file_that_cannot_be_read_is_told_and_the_others_land(tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    (tmp_path / "drop" / "a.jsonl").symlink_to(tmp_path / "nowhere.jsonl")
+    (tmp_path / "drop" / "z.jsonl").write_bytes(impression(1) + b"\n")
+    done = cli(tmp_path, "land", "--files", "drop")
+    assert done.returncode == 1, done.stderr
+    assert "broken" in done.stdout
+    assert cli(tmp_path, "sql", "select count(*) as n from bronze.impressions", "--format", "csv").stdout.split() == [
+        "n",
+        "1",
+    ]
+
+
+def test_earlier_version_of_a_dimension_holds_again_when_it_is_dropped_again(tmp_path: Path) -> None:
+    (tmp_path / "drop" / "dimensions").mkdir(parents=True)
+    file = tmp_path / "drop" / "dimensions" / "advertisers.csv"
+    for moment, name in enumerate(["Alpha", "Beta", "Alpha"], 1_700_000_000):
+        file.write_text(f"advertiser_id,name\na1,{name}\n")
+        os.utime(file, (moment, moment))
+        assert cli(tmp_path, "land", "--files", "drop").returncode == 0
+    newest = "select name from bronze.advertisers order by _landed_at desc limit 1"
+    assert cli(tmp_path, "sql", newest, "--format", "csv").stdout.split() == ["name", "Alpha"]
+    assert "already landed" in cli(tmp_path, "land", "--files", "drop").stdout
 
 
 def test_alerts_test_without_a_channel_says_how_to_set_one(tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ def test_replay_moves_mended_rows_in_one_commit_and_leaves_the_rest(lake: Lake, 
     assert [(report.accepted, report.commits) for report in again] == [(0, 0)]
 
 
+def test_replay_keeps_the_values_of_a_field_added_since(lake: Lake, folder: Path) -> None:
+    land_files(lake, load_sources(), folder, Settings())
+    sources = mended()
+    schema = dict(sources["impressions"].schema)
+    schema["fields"] = [*schema["fields"], {"name": "who", "type": ["null", "string"], "default": None}]
+    widened = replace(sources["impressions"], schema=schema, mapping={**sources["impressions"].mapping, "who": "uid"})
+    reports = replay(lake, sources | {"impressions": widened}, Settings())
+    assert {report.source: report.accepted for report in reports}["impressions"] == 5
+    assert rows(lake, "who", where="who is not null") == [(f"u{number}",) for number in range(5)]
+
+
 def test_replay_of_a_csv_file_knows_its_header(lake: Lake, tmp_path: Path) -> None:
     now = datetime.now(UTC).isoformat()
     header = "uid,conversion_type,event_ts,campaign_id"
