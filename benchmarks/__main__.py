@@ -42,7 +42,7 @@ def show_transform(impressions: int) -> None:
         table.add_row(
             name,
             f"{each.seconds:.1f}",
-            f"{done.events / each.seconds:,.0f}",
+            f"{done.events / each.seconds:,.0f}" if each in (done.full, done.again) else "",
             f"{each.seconds / done.full.seconds:.0%}",
             f"{each.cpu_seconds:.1f}",
             f"{each.peak_bytes / 1e6:.0f}",

@@ -51,7 +51,8 @@ def transform(impressions: int) -> Transformed:
             "user_id": "late-user", "site": "late.example",
         }  # fmt: skip
         (demo.drop / "late.jsonl").write_text(json.dumps(late) + "\n")
-        land_all(lake, settings, folder=demo.drop, topics=False)
+        if land_all(lake, settings, folder=demo.drop, topics=False, settle_seconds=0).records != 1:
+            raise RuntimeError("the late event did not land")
         one = measured("benchmarks.build_once", demo.lake)
         replaced = Counter({name: len(changed(lake, name, before[name]) - {None}) for name in MARTS})
         nothing = measured("benchmarks.build_once", demo.lake)

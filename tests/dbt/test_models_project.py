@@ -77,7 +77,7 @@ def test_documented_columns_are_those_that_are_built(built: BronzeLake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "model"), documented(), ids=lambda each: each["name"] if isinstance(each, dict) else ""
+    ("layer", "model"), list(documented()), ids=lambda each: each["name"] if isinstance(each, dict) else ""
 )
 def test_every_model_and_column_says_what_it_is(layer: str, model: dict[str, Any]) -> None:
     assert (project_dir() / "models" / layer / f"{model['name']}.sql").exists()
