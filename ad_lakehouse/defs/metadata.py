@@ -45,7 +45,8 @@ def landing_metadata(table: TableFigures, landed: Landed, source: str, seconds: 
             markdown_table(("reason", "rows"), landed.rejected.items())
         )
     if table.rejected:
-        metadata["quarantine"] = dg.MetadataValue.md(f"`ad-lakehouse quarantine show {source}` shows what and why.")
+        command = f"ad-lakehouse quarantine list --source {source}"
+        metadata["quarantine"] = dg.MetadataValue.md(f"`{command}` shows what and why.")
     return metadata
 
 

@@ -37,7 +37,7 @@ def test_landing_shows_what_landed_and_what_was_quarantined(site: DagsterLake, i
     shown = metadata(result, "bronze.impressions")
     assert (shown["rows"], shown["quarantined"], shown["dagster/row_count"]) == (6, 1, 6)
     assert "| invalid_json | 1 |" in shown["quarantined_by_reason"]
-    assert "quarantine show impressions" in shown["quarantine"]
+    assert "quarantine list --source impressions" in shown["quarantine"]
     assert shown["bytes"] > 0
     assert shown["seconds"] > 0
     assert "data:image/svg+xml;base64," in shown["rows_per_day"]
