@@ -25,6 +25,7 @@ from ad_lakehouse.errors import ConfigurationError
 from ad_lakehouse.files.progress import Progress, app_id
 from ad_lakehouse.files.reading import FileBroken, FileOrigin, Part, check_whole, read_parts
 from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.lake.log import TableLog
 from ad_lakehouse.settings import Settings
 from kafka_sinks.commit import BronzeTable, Commit, Delivery
 from kafka_sinks.decode import HeaderUnfit
@@ -143,12 +144,19 @@ class FilesRun:
             if all(source.dimension for source in takers):
                 # An earlier version of a dimension that is dropped again is news: the newest file holds.
                 sha256 = hashlib.sha256(f"{sha256} {name} {seen.st_mtime_ns}".encode()).hexdigest()
-            done = [self._progress(self._table(source), sha256) for source in wanted]
-            if all(each.done for each in done):
+            done = {source.name: self._progress(self._table(source), sha256) for source in wanted}
+            if any(each.done for each in done.values()) and not all(each.done for each in done.values()):
+                late = self._came_later(wanted, done, sha256)
+                wanted = [source for source in wanted if source.name not in late]
+                if late:
+                    report.error = f"it landed before {', '.join(sorted(late))} shared it; its rows stay where they are"
+            if all(done[source.name].done for source in wanted):
                 report.outcome = "already landed"
                 return report
             modified = datetime.fromtimestamp(seen.st_mtime_ns // 1_000 / 1_000_000, UTC)
-            origin = FileOrigin(name, sha256, modified, self._clock(), min(each.rows for each in done))
+            from_row = min(done[source.name].rows for source in wanted)
+            sharing = tuple(source.name for source in takers)
+            origin = FileOrigin(name, sha256, modified, self._clock(), from_row, sharing)
             try:
                 check_whole(stream, name)
                 for parts in read_parts(stream, takers, origin, self._settings):
@@ -171,7 +179,7 @@ class FilesRun:
 
     def _land_part(self, part: Part, origin: FileOrigin) -> Commit | None:
         """Commits one batch of a file to one table, but for what is there; None when all is."""
-        place = {"file": origin.name, "sha256": origin.sha256}
+        place = {"file": origin.name, "sha256": origin.sha256, "takers": list(origin.takers)}
 
         def prepare(table: BronzeTable) -> Commit | None:
             there = self._progress(table, origin.sha256)
@@ -185,6 +193,20 @@ class FilesRun:
             return Commit(rows, [Delivery(app_id(origin.sha256), version, records, note)])
 
         return self._table(part.source).land(part.batch, prepare)
+
+    def _came_later(self, wanted: Sequence[Source], done: Mapping[str, Progress], sha256: str) -> set[str]:
+        """Sources that did not share the file when it landed: each of its rows is in another table already.
+
+        Told by the commit that ended the file in a table where it is done; a source that shared it and has not got
+        it whole was cut off, and goes on.
+        """
+        ended = next(source for source in wanted if done[source.name].done)
+        table = self._table(ended)
+        for commit in TableLog(self._lake, table.name).newest_first(table.version):
+            for place in commit.note.get("delivered", []):
+                if place.get("sha256") == sha256 and place.get("done") and "takers" in place:
+                    return {source.name for source in wanted} - set(place["takers"])
+        return set()
 
     def _progress(self, table: BronzeTable, sha256: str) -> Progress:
         return Progress.of(table.landed(app_id(sha256)))

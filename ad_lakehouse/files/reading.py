@@ -46,6 +46,7 @@ class FileOrigin:
     modified: datetime
     landed_at: datetime
     from_row: int
+    takers: tuple[str, ...] = ()  # all sources that share the file now
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Belongs here: landing of files that is not interrupted. Not here: kill -9 (tests
 
 import gzip
 import os
+import shutil
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from ad_lakehouse.files.landing import FileReport, land_files
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.retention import retain
 from ad_lakehouse.settings import LandingSettings, Settings
+from kafka_sinks.schemas import BUILT_IN
 from kafka_sinks.sources import load_sources
 
 BIDS, CLICKS, CONVERSIONS = (TableName("bronze", name) for name in ("bid_requests", "clicks", "conversions"))
@@ -94,6 +96,25 @@ def test_the_mixed_file_is_split_by_type_and_unknown_types_are_rejected_clicks(l
     landed = [row for name in (CLICKS, CONVERSIONS) for (row,) in rows(lake, "_row", name)]
     assert sorted(landed) == list(range(30))
     assert land(lake, folder)["events.csv"].outcome == "already landed"
+
+
+def test_a_source_added_later_takes_no_row_of_a_file_that_has_landed(lake: Lake, folder: Path, tmp_path: Path) -> None:
+    (folder / "events.csv").write_text(mixed(30))
+    assert land(lake, folder)["events.csv"].rejected == Counter(unknown_type=10)
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "shares.yml").write_text(
+        "name: shares\nwire: csv\nfiles: ['*.csv', '*.csv.gz']\nschema: shares.avsc\n"
+        "split: {by: conversion_type, values: [teleport]}\n"
+    )
+    shutil.copy(BUILT_IN / "conversions.avsc", tmp_path / "sources" / "shares.avsc")
+    sources = load_sources(tmp_path / "sources")
+    (report,) = land_files(lake, sources, folder, Settings())
+    assert (report.outcome, report.rows) == ("already landed", 0)
+    assert "before shares shared it" in report.error
+    (folder / "new.csv").write_text(mixed(33))
+    landed = {report.path: report for report in land_files(lake, sources, folder, Settings())}
+    assert landed["new.csv"].rejected == Counter()
+    assert rows(lake, "count(*)", TableName("bronze", "shares")) == [(11,)]
 
 
 def test_records_of_a_csv_file_may_span_lines_and_a_stray_quote_costs_one_record(lake: Lake, folder: Path) -> None:
