@@ -26,7 +26,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.csv
 
-from ad_lakehouse.demo.artefacts import aside, cache_folder, locked
+from ad_lakehouse.artefacts import aside, cache_folder, locked
 from ad_lakehouse.demo.catalogue import table
 from ad_lakehouse.demo.config import micros
 from ad_lakehouse.demo.delivery import EVENT, Stream
