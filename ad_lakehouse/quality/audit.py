@@ -15,6 +15,7 @@ import duckdb
 
 from ad_lakehouse.lake.views import quoted
 from ad_lakehouse.quality.contracts import Contract, DeclaredCheck, load_contract
+from ad_lakehouse.quality.database import Database, of
 from ad_lakehouse.quality.samples import failing_rows, plain, sample
 from ad_lakehouse.quality.soda_session import AuditError, verify
 
@@ -57,7 +58,7 @@ class CheckOutcome:
 
 
 def audit(
-    cursor: duckdb.DuckDBPyConnection,
+    database: duckdb.DuckDBPyConnection | Database,
     relation: str,
     contract: Path | Contract,
     *,
@@ -66,9 +67,9 @@ def audit(
 ) -> list[CheckOutcome]:
     """Outcome of each check of `contract` on the rows of `relation`, in the file's order.
 
-    `relation` is `table` or `schema.table` as `cursor` sees it (quote a name with a dot in it); it need not be
-    the contract's own table. `only` limits to those check names. A check without a value (an average of no
-    rows) passes unless its attribute `when_empty` is `fail`.
+    `relation` is `table` or `schema.table` as `database` sees it, a cursor of DuckDB or another engine (quote a name
+    with a dot in it); it need not be the contract's own table. `only` limits to those check names. A check without
+    a value (an average of no rows) passes unless its attribute `when_empty` is `fail`.
 
     Raises `ConfigurationError` for a wrong contract, `AuditError` when a check could not run.
     """
@@ -81,9 +82,10 @@ def audit(
     if not checks:
         return []
     parts = relation_parts(relation)
-    results = verify(cursor, parts, contract, checks)
+    database = of(database)
+    results = verify(database, parts, contract, checks)
     where = ".".join(quoted(part) for part in parts)
-    return [_outcome(cursor, where, contract, check, results[check.path]) for check in checks]
+    return [_outcome(database, where, contract, check, results[check.path]) for check in checks]
 
 
 def relation_parts(relation: str) -> list[str]:
@@ -100,9 +102,7 @@ def relation_parts(relation: str) -> list[str]:
     return parts
 
 
-def _outcome(
-    cursor: duckdb.DuckDBPyConnection, relation: str, contract: Contract, check: DeclaredCheck, result: Any
-) -> CheckOutcome:
+def _outcome(database: Database, relation: str, contract: Contract, check: DeclaredCheck, result: Any) -> CheckOutcome:
     outcome = result.outcome.name
     detail: dict[str, Any] = {key: plain(value) for key, value in (result.diagnostic_metric_values or {}).items()}
     severity = check.severity
@@ -122,7 +122,7 @@ def _outcome(
                 for each in result.column_data_type_mismatches
             ],
         }
-    rows = None if passed else failing_rows(relation, contract, check)
+    rows = None if passed else failing_rows(relation, contract, check, database.regex_matches)
     return CheckOutcome(
         name=check.name,
         title=check.title,
@@ -132,6 +132,6 @@ def _outcome(
         value=plain(result.threshold_value),
         threshold=check.body.limit,
         detail=detail,
-        sample=sample(cursor, rows, check.column) if rows else (),
+        sample=sample(database, rows, check.column) if rows else (),
         failing_rows_sql=rows,
     )

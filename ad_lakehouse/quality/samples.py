@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import duckdb
-
 from ad_lakehouse.lake.views import literal, quoted
 from ad_lakehouse.quality.contract_format import RELATION, ColumnsDuplicate, Expressed, Invalid, Missing
 from ad_lakehouse.quality.contracts import Contract, DeclaredCheck
+from ad_lakehouse.quality.database import Database, DuckDB
 
 SAMPLE_ROWS = 5
 PERSONAL = frozenset({
@@ -21,10 +20,12 @@ PERSONAL = frozenset({
 })  # fmt: skip
 
 
-def failing_rows(relation: str, contract: Contract, check: DeclaredCheck) -> str | None:
+def failing_rows(
+    relation: str, contract: Contract, check: DeclaredCheck, matches: str = DuckDB.regex_matches
+) -> str | None:
     """A SELECT of the rows (for duplicates: the keys) that fail a check; None when no single row does.
 
-    `relation` is quoted SQL.
+    `relation` is quoted SQL, `matches` the engine's function of regular expressions.
     """
     body = check.body
     where = " and ".join(f"({part})" for part in (contract.filter, body.filter) if part)
@@ -44,18 +45,18 @@ def failing_rows(relation: str, contract: Contract, check: DeclaredCheck) -> str
         )
     if isinstance(body, Missing) and check.column:
         column = quoted(check.column)
-        missing = " or ".join(_missing(column, body))
+        missing = " or ".join(_missing(column, body, matches))
         if not isinstance(body, Invalid):
             return f"select * from ({rows}) where {missing}"
-        return f"select * from ({rows}) where not ({missing}) and ({' or '.join(_invalid(column, body))})"
+        return f"select * from ({rows}) where not ({missing}) and ({' or '.join(_invalid(column, body, matches))})"
     return None
 
 
 def sample(
-    cursor: duckdb.DuckDBPyConnection, rows: str, first: str | None = None, shown: int = SAMPLE_ROWS
+    database: Database, rows: str, first: str | None = None, shown: int = SAMPLE_ROWS
 ) -> tuple[Mapping[str, Any], ...]:
     """Some rows of a SELECT as plain values, the column `first` first; personal and empty fields are left out."""
-    found = cursor.execute(f"select * from ({rows}) limit {shown}")
+    found = database.execute(f"select * from ({rows}) limit {shown}")
     names = [column[0] for column in found.description or []]
     return tuple(
         {
@@ -78,25 +79,25 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def _missing(column: str, body: Missing) -> list[str]:
+def _missing(column: str, body: Missing, matches: str) -> list[str]:
     parts = [f"{column} is null"]
     if body.missing_values:
         parts.append(f"{column} in ({_list(body.missing_values)})")
     if body.missing_format:
-        parts.append(f"regexp_matches({column}, {literal(body.missing_format.regex)})")
+        parts.append(f"{matches}({column}, {literal(body.missing_format.regex)})")
     return parts
 
 
-def _invalid(column: str, body: Invalid) -> list[str]:
+def _invalid(column: str, body: Invalid, matches: str) -> list[str]:
     parts = []
     if body.valid_values:
         parts.append(f"{column} not in ({_list(body.valid_values)})")
     if body.invalid_values:
         parts.append(f"{column} in ({_list(body.invalid_values)})")
     if body.valid_format:
-        parts.append(f"not regexp_matches({column}, {literal(body.valid_format.regex)})")
+        parts.append(f"not {matches}({column}, {literal(body.valid_format.regex)})")
     if body.invalid_format:
-        parts.append(f"regexp_matches({column}, {literal(body.invalid_format.regex)})")
+        parts.append(f"{matches}({column}, {literal(body.invalid_format.regex)})")
     limits = (
         (column, "<", body.valid_min),
         (column, ">", body.valid_max),

@@ -1,7 +1,7 @@
 """Soda, kept behind one function.
 
-Belongs here: everything that imports Soda: one contract verified on one relation. Not here: what an outcome means
-(audit.py).
+Belongs here: one contract verified by Soda on one relation. Not here: Soda's data source of an engine (database.py),
+what an outcome means (audit.py).
 
 Soda is imported by the first audit (about a second), without telemetry and without Soda Cloud. It logs much: what
 it logs as an error becomes `AuditError`, the rest is dropped.
@@ -16,12 +16,11 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import duckdb
-
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake.views import quoted
 from ad_lakehouse.quality.contract_format import RELATION
 from ad_lakehouse.quality.contracts import Contract, DeclaredCheck
+from ad_lakehouse.quality.database import Database
 
 SOURCE = "lake"
 # Soda's modules import each other in a circle, which two importing threads break; its YAML parser is one for all.
@@ -36,33 +35,31 @@ class AuditError(LakehouseError):
 
 
 def verify(
-    cursor: duckdb.DuckDBPyConnection, parts: list[str], contract: Contract, checks: Collection[DeclaredCheck]
+    database: Database, parts: list[str], contract: Contract, checks: Collection[DeclaredCheck]
 ) -> dict[str, Any]:
     """Soda's result of each check, by the check's path, on the relation with the name `parts`.
 
     One audit runs at a time; its queries use all of DuckDB's threads. Raises `AuditError`.
     """
     with _one_at_a_time:
-        return _verify(cursor, parts, contract, checks)
+        return _verify(database, parts, contract, checks)
 
 
 def _verify(
-    cursor: duckdb.DuckDBPyConnection, parts: list[str], contract: Contract, checks: Collection[DeclaredCheck]
+    database: Database, parts: list[str], contract: Contract, checks: Collection[DeclaredCheck]
 ) -> dict[str, Any]:
     os.environ["SODA_CORE_TELEMETRY_ENABLED"] = "false"  # read when Soda is imported
     from soda_core.common.logs import Logs
     from soda_core.common.metadata_types import ColumnMetadata, SqlDataType
     from soda_core.common.yaml import ContractYamlSource
     from soda_core.contracts.contract_verification import ContractVerificationSession
-    from soda_duckdb.common.data_sources.duckdb_data_source import DuckDBDataSourceImpl
 
-    source = DuckDBDataSourceImpl.from_existing_cursor(cursor, name=SOURCE)
+    source = database.soda_source(SOURCE)
     relation = ".".join(quoted(part) for part in parts)
 
     def columns(**_: Any) -> list[Any]:
         """Soda would ask information_schema, which mixes up tables of one name in several catalogs."""
-        found = cursor.execute(f"describe {relation}").fetchall()
-        return [ColumnMetadata(row[0], SqlDataType(row[1].partition("(")[0].lower())) for row in found]
+        return [ColumnMetadata(name, SqlDataType(kind)) for name, kind in database.columns(relation)]
 
     source.get_schema_check_columns_metadata = columns
     with _soda_errors() as errors:
