@@ -6,7 +6,7 @@ folder `AD_LAKEHOUSE_SECRETS_DIR`, one for each group, as JSON: `ad_lakehouse_ka
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -44,11 +44,21 @@ class LandingSettings(Part):
 
 
 class TransformSettings(Part):
-    """How dbt and DuckDB run."""
+    """How dbt and its engine run."""
 
+    engine: Literal["duckdb", "spark"] = Field("duckdb", description="What builds the published tables")
     threads: int = Field(4, gt=0)
     memory_limit: str = Field("75%", description="DuckDB memory_limit; what does not fit spills to temp_folder")
     temp_folder: Path | None = None
+
+
+class SparkSettings(Part):
+    """The Spark session that this process starts or connects to; needs the extra `spark`."""
+
+    master: str = Field("local[*]", description="local[*], or a cluster: spark://host:7077, yarn, k8s://…")
+    remote: str = Field("", description="Spark Connect in place of `master`: sc://host:15002")
+    driver_memory: str = Field("4g", description="Heap of the driver, which in local mode does all the work")
+    conf: dict[str, str] = Field(default_factory=dict, description="Further Spark settings, as JSON")
 
 
 class AlertSettings(Part):
@@ -102,6 +112,7 @@ class Settings(BaseSettings):
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     landing: LandingSettings = Field(default_factory=LandingSettings)
     transform: TransformSettings = Field(default_factory=TransformSettings)
+    spark: SparkSettings = Field(default_factory=SparkSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
 
 

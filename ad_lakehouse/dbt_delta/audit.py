@@ -12,6 +12,7 @@ from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.quality.audit import audit
 from ad_lakehouse.quality.contracts import contract_path
+from ad_lakehouse.quality.database import Database
 
 ONE_AT_A_TIME = Lock()  # Soda keeps state for the whole process; dbt builds in several threads
 
@@ -23,14 +24,14 @@ class BlockedByCheck(LakehouseError):
 
 
 def check_staged(
-    cursor: duckdb.DuckDBPyConnection, relation: str, name: TableName, own_contracts: Path | None = None
+    database: duckdb.DuckDBPyConnection | Database, relation: str, name: TableName, own_contracts: Path | None = None
 ) -> None:
     """Raises `BlockedByCheck` with each failed check and its value."""
     contract = contract_path(name, own_contracts)
     if contract is None:
         return
     with ONE_AT_A_TIME:
-        outcomes = audit(cursor, relation, contract, blocking_only=True)
+        outcomes = audit(database, relation, contract, blocking_only=True)
     failed = [each for each in outcomes if not each.passed]
     if failed:
         raise BlockedByCheck(

@@ -19,6 +19,8 @@ from ad_lakehouse.dbt_delta.plan import Dependency
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake.tables import LAYERS
 
+DUCKDB = "duckdb"
+SPARK = "spark"
 SEMANTICS = 1  # raise when this package computes something else from the same compiled SQL
 NAME = re.compile(rf"((?:{'|'.join(LAYERS)})\.\w+)\[(?:(all)|(?:-?(\d+)\.\.(\d+)))\]")
 
@@ -45,32 +47,50 @@ def parse_input_name(text: str) -> Dependency | None:
     return Dependency(table, None if whole else (int(before), int(after)))
 
 
-def dependencies(sql: str) -> frozenset[Dependency]:
+def dependencies(sql: str, engine: str = DUCKDB) -> frozenset[Dependency]:
     """The inputs of a compiled model. Raises `ModelError` when it reads a table without naming which days of it.
 
-    DuckDB's own parser finds the tables, so names in comments and strings do not count.
+    A parser finds the tables, so names in comments and strings do not count: DuckDB's own, and sqlglot's for Spark.
     """
     found: set[Dependency] = set()
+    for schema, table, function in reads_on_spark(sql) if engine == SPARK else reads(sql):
+        if schema:
+            raise ModelError(
+                f"It reads {schema}.{table} without saying which days an output day needs.",
+                remedy=f"Write lake_days(ref('{table}'), before, after) or lake_all(ref('{table}')) in double"
+                " braces, with source(…) for a landed table.",
+            )
+        if function.startswith("read_") or function.endswith("_scan"):
+            raise ModelError(
+                f"It reads files by {function}(), whose changes nobody sees.",
+                remedy="Land the files as a table and read that one.",
+            )
+        dependency = parse_input_name(table)
+        if dependency is not None:
+            found.add(dependency)
+    return frozenset(found)
+
+
+def reads(sql: str) -> Iterator[tuple[str, str, str]]:
+    """Schema, table, and table function of each thing that DuckDB's SQL reads from."""
     for node in walk(parsed(sql)):
         if node.get("type") == "BASE_TABLE":
-            table, schema = str(node["table_name"]), str(node["schema_name"])
-            if schema:
-                raise ModelError(
-                    f"It reads {schema}.{table} without saying which days an output day needs.",
-                    remedy=f"Write lake_days(ref('{table}'), before, after) or lake_all(ref('{table}')) in double"
-                    " braces, with source(…) for a landed table.",
-                )
-            dependency = parse_input_name(table)
-            if dependency is not None:
-                found.add(dependency)
+            yield str(node["schema_name"]), str(node["table_name"]), ""
         elif node.get("type") == "TABLE_FUNCTION":
-            function = str((node.get("function") or {}).get("function_name", ""))
-            if function.startswith("read_") or function.endswith("_scan"):
-                raise ModelError(
-                    f"It reads files by {function}(), whose changes nobody sees.",
-                    remedy="Land the files as a table and read that one.",
-                )
-    return frozenset(found)
+            yield "", "", str((node.get("function") or {}).get("function_name", ""))
+
+
+def reads_on_spark(sql: str) -> Iterator[tuple[str, str, str]]:
+    """The same of Spark's SQL, where files are read as `parquet.`path``."""
+    from sqlglot import exp, parse_one  # half a second to load, for builds on Spark alone
+    from sqlglot.errors import SqlglotError
+
+    try:
+        tree = parse_one(sql, dialect="spark")
+    except SqlglotError as error:
+        raise ModelError(f"Its SQL cannot be parsed: {error}.") from None
+    for table in tree.find_all(exp.Table):
+        yield table.db, table.name, ""
 
 
 def parsed(sql: str) -> Any:

@@ -5,7 +5,7 @@ itself (plan.py), building (store.py).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from ad_lakehouse.dbt_delta.inputs import ModelError, code_hash, dependencies
+from ad_lakehouse.dbt_delta.inputs import DUCKDB, ModelError, code_hash, dependencies
 from ad_lakehouse.dbt_delta.pins import Pins
 from ad_lakehouse.dbt_delta.plan import (
     NOTHING,
@@ -37,7 +37,10 @@ DAY = "event_date"
 
 @dataclass(frozen=True)
 class Model:
-    """A dbt model materialised as `delta`. `partition` is its day column, None for a table that is one piece."""
+    """A dbt model materialised as `delta`. `partition` is its day column, None for a table that is one piece.
+
+    `sql` is compiled for `engine`; `other_codes` are the hashes of the same model compiled for other engines.
+    """
 
     name: TableName
     sql: str
@@ -45,6 +48,8 @@ class Model:
     sort_by: tuple[str, ...] = ()
     description: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)  # name → type, of an enforced dbt contract
+    engine: str = DUCKDB
+    other_codes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, schema: str, table: str, sql: str, config: Mapping[str, Any], **more: Any) -> "Model":
@@ -70,7 +75,7 @@ class Model:
     def dependencies(self) -> frozenset[Dependency]:
         """Raises `ModelError`."""
         try:
-            return dependencies(self.sql)
+            return dependencies(self.sql, self.engine)
         except ModelError as error:
             raise ModelError(f"{self.name}: {error.message}", remedy=error.remedy) from None
 
@@ -82,6 +87,11 @@ class Model:
     def code(self) -> str:
         """The sort order is not part of it: it decides how rows lie in files, not which rows there are."""
         return code_hash(self.sql, {"partition_by": self.partition, "columns": self.columns})
+
+    @property
+    def codes(self) -> dict[str, str]:
+        """The code on each engine that is known."""
+        return {**self.other_codes, self.engine: self.code}
 
 
 @dataclass(frozen=True)
@@ -118,15 +128,17 @@ def plan_model(
         if recorded:
             pins.catch_up(recorded)
     now = pins.versions(model.inputs)
-    why = "asked for a full refresh" if request.full_refresh else restart_reason(model.code, now, recorded)
+    why = "asked for a full refresh" if request.full_refresh else restart_reason(model.codes, now, recorded)
     if why or recorded is None:
-        plan = Plan(None, why or "", advanced=recorded != Recorded(model.code, now))
+        plan = Plan(None, why or "", advanced=recorded != Recorded(model.codes, now))
     else:
         changed = pins.changed(now, recorded)
         for name, more in (pending or {}).items():
             if name in now:
                 changed[name] = both(changed.get(name), more)
         plan = asked(stale(model.dependencies, changed, by_day=by_day), request.days, by_day=by_day)
+        if plan.days is not None:
+            plan = replace(plan, kept_codes=recorded.codes)
     if output is None:
         return plan
     snapshot = Snapshot.of(model.name, output)

@@ -1,30 +1,26 @@
 """The versions of all tables that one run reads.
 
-Belongs here: pinning, what changed between a recorded and a pinned version, the DuckDB views of pinned tables.
-Not here: deciding what is stale (plan.py), writing (store.py).
+Belongs here: pinning, what changed between a recorded and a pinned version. Not here: deciding what is stale
+(plan.py), reading the rows of a pinned version (duckdb_views.py, dbt_spark), writing (store.py).
 
 All models of a run read one version of each table, those that the run itself builds excepted: they are pinned
-anew after their commit. Safe for several threads; each brings its own cursor.
+anew after their commit. Safe for several threads.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from threading import RLock
 
-import duckdb
 from deltalake.exceptions import TableNotFoundError
 
-from ad_lakehouse.dbt_delta.inputs import input_name
 from ad_lakehouse.dbt_delta.plan import Changed, Dependency, Recorded, Version
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import TableLog
-from ad_lakehouse.lake.tables import LAYERS
-from ad_lakehouse.lake.views import Snapshot, define_view, quoted, reach
+from ad_lakehouse.lake.views import Snapshot
 from ad_lakehouse.settings import PREFIX
 
 LANDING = "Land it first: ad-lakehouse land (which creates the landed tables, empty ones too)."
-INPUT_VIEWS = "select view_name from duckdb_views() where not internal and schema_name = 'main'"
 
 
 class MissingInput(LakehouseError):
@@ -69,13 +65,12 @@ class Pins:
             except TableNotFoundError:
                 self._snapshots.pop(name, None)
 
-    def built(self, cursor: duckdb.DuckDBPyConnection, snapshot: Snapshot) -> None:
+    def built(self, snapshot: Snapshot) -> None:
         """The run itself made this version of a table of its target: what follows reads it."""
         with self._lock:
             self._snapshots[snapshot.name] = snapshot
             if self.dev:
                 self._own.add(snapshot.name)
-            define_view(cursor, snapshot)
 
     def __contains__(self, name: str) -> bool:
         return TableName.parse(name) in self._snapshots
@@ -91,6 +86,15 @@ class Pins:
             f"{name} is not in the lake {self.lake.url} ({PREFIX}LAKE).",
             remedy=LANDING if name.layer == "bronze" else f"Build it first: dbt build --select +{name.table}",
         )
+
+    def pinned(self) -> list[Snapshot]:
+        """Every pinned table, by name."""
+        with self._lock:
+            return [self._snapshots[name] for name in sorted(self._snapshots)]
+
+    def uri(self, name: TableName) -> str:
+        """Where the pinned table is: the developer's own or the published one."""
+        return self.lake.uri(name, self._dev_of(name))
 
     def _dev_of(self, name: TableName) -> str | None:
         return self.dev if name in self._own else None
@@ -136,40 +140,8 @@ class Pins:
             return Changed(None, f"has no log back to version {since}, or another partitioning")
         return Changed(frozenset(day for day in days if day is not None))
 
-    def define_views(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """A view for each pinned table, in place of all that was there."""
-        with self._lock:
-            reach(cursor, self.lake)
-            for (view,) in cursor.execute(INPUT_VIEWS).fetchall():
-                cursor.execute(f"drop view {quoted(view)}")
-            for layer in LAYERS:
-                cursor.execute(f"drop schema if exists {layer} cascade")
-                cursor.execute(f"create schema {layer}")
-            for name in sorted(self._snapshots):
-                define_view(cursor, self._snapshots[name])
-
-    def define_input(self, cursor: duckdb.DuckDBPyConnection, dependency: Dependency) -> None:
-        """The view `"layer.table[…]"` of all days, for whoever runs a model's SQL without rebuilding its table."""
-        with self._lock:
-            name = TableName.parse(dependency.table)
-            self._check_window(dependency)
-            cursor.execute(
-                f"create or replace view {quoted(input_name(dependency))} as "
-                f"select * from {quoted(name.layer)}.{quoted(name.table)}"
-            )
-
-    def limit_input(
-        self, cursor: duckdb.DuckDBPyConnection, dependency: Dependency, output: Collection[date] | None
-    ) -> None:
-        """The same name on this cursor alone, limited to the days that `output` days read (None: all)."""
-        snapshot = self._check_window(dependency)
-        days = None if output is None else dependency.input_days(output)
-        cursor.execute(
-            f"create or replace temp view {quoted(input_name(dependency))} as "
-            + snapshot.query(cursor, snapshot.accepted(days))
-        )
-
-    def _check_window(self, dependency: Dependency) -> Snapshot:
+    def read(self, dependency: Dependency) -> Snapshot:
+        """The pinned table behind an input. Raises `MissingInput`, also when it lacks the days that are asked for."""
         snapshot = self.get(TableName.parse(dependency.table))
         if dependency.window is not None and snapshot.partition is None:
             raise MissingInput(

@@ -8,7 +8,7 @@ answer makes everything stale, never nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -46,9 +46,13 @@ class Version:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the newest build wrote of itself into its commit."""
+    """What the newest build wrote of itself into its commit.
 
-    code: str
+    `codes`: the hash of the model's code as each engine compiles it, of all engines that are known to agree with
+    the rows.
+    """
+
+    codes: Mapping[str, str]
     inputs: Mapping[str, Version]
 
     @classmethod
@@ -56,7 +60,8 @@ class Recorded:
         """From the commit's note; None when there is none or it says something else."""
         try:
             inputs = {name: Version(each["id"], each["version"]) for name, each in (note or {})["inputs"].items()}
-            return cls((note or {})["code"], inputs)
+            codes = (note or {}).get("codes") or {"duckdb": (note or {})["code"]}  # before Spark there was one engine
+            return cls(codes, inputs)
         except KeyError:
             return None
 
@@ -81,6 +86,7 @@ class Plan:
     reason: str
     advanced: bool = True
     kept_before: date | None = None
+    kept_codes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def nothing(self) -> bool:
@@ -88,12 +94,18 @@ class Plan:
         return self.days is not None and not self.days
 
 
-def restart_reason(code: str, now: Mapping[str, Version], recorded: Recorded | None) -> str | None:
-    """Why the recorded build says nothing about what to rebuild; None when it does."""
+def restart_reason(codes: Mapping[str, str], now: Mapping[str, Version], recorded: Recorded | None) -> str | None:
+    """Why the recorded build says nothing about what to rebuild; None when it does.
+
+    One text of a model compiles to other SQL on each engine, so codes of one engine are compared.
+    """
     if recorded is None:
         return "never built"
-    if recorded.code != code:
+    common = codes.keys() & recorded.codes.keys()
+    if any(codes[engine] != recorded.codes[engine] for engine in common):
         return "the model's code or configuration changed"
+    if not common:
+        return f"built by {' and '.join(sorted(recorded.codes))}, whose code this build does not know"
     if set(now) != set(recorded.inputs):
         return "the model has other inputs"
     for name, version in sorted(now.items()):
@@ -157,13 +169,10 @@ def frozen(plan: Plan, before: date | None) -> Plan:
         return plan
     days = plan.days if plan.days is None else frozenset(day for day in plan.days if day >= before)
     if before == EVERYTHING:
-        return Plan(
-            NOTHING,
-            f"{plan.reason}; kept as it is: an input it reads as a whole was cut by retention",
-            plan.advanced,
-            before,
-        )
-    return Plan(days, f"{plan.reason}; days before {before} are kept as they are (retention)", plan.advanced, before)
+        reason = f"{plan.reason}; kept as it is: an input it reads as a whole was cut by retention"
+        return replace(plan, days=NOTHING, reason=reason, kept_before=before)
+    reason = f"{plan.reason}; days before {before} are kept as they are (retention)"
+    return replace(plan, days=days, reason=reason, kept_before=before)
 
 
 def spoken(days: Collection[date]) -> str:

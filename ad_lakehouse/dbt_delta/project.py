@@ -12,6 +12,8 @@ from ad_lakehouse.settings import PREFIX
 
 REBUILD_DAYS = f"{PREFIX}REBUILD_DAYS"  # 2026-07-01..2026-07-03: these days are rebuilt in any case
 
+CODES = f"{PREFIX}CODES"  # JSON: table → engine → hash of its code as compiled for that engine
+
 
 def project_dir() -> Path:
     """The folder of dbt_project.yml: that of the checkout, else the copy inside the installed package."""

@@ -7,22 +7,26 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from ad_lakehouse.dbt_delta.inputs import DUCKDB, SPARK
 from ad_lakehouse.dbt_delta.model import Model, plan_model
 from ad_lakehouse.dbt_delta.pins import MissingInput, Pins
 from ad_lakehouse.dbt_delta.plan import Changed, Plan
-from ad_lakehouse.dbt_delta.project import REBUILD_DAYS, project_dir, target_folder
+from ad_lakehouse.dbt_delta.project import CODES, REBUILD_DAYS, project_dir, target_folder
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import PREFIX, Settings
 
 # What dbt would print is in its results; artifacts are for `dbt build` by hand.
 QUIET = ("--log-level", "none", "--no-print", "--no-write-json", "--log-level-file", "none")
+
+TARGET_OF = {DUCKDB: "prod", SPARK: "spark"}  # engine → target of the published tables
+SPARK_TARGETS = ("spark", "spark_dev")
 
 
 class BuildFailed(LakehouseError):
@@ -86,7 +90,7 @@ class TablePlan:
 def build(
     settings: Settings,
     select: Sequence[str] | None = None,
-    target: str = "prod",
+    target: str | None = None,
     vars: Mapping[str, Any] | None = None,  # noqa: A002 dbt's word
     full_refresh: bool = False,
     *,
@@ -97,21 +101,52 @@ def build(
 ) -> BuildReport:
     """Builds the models (with `tests` also dbt's tests, each model's before its children).
 
-    `days`: the first and last output day to rebuild besides those that changed.
+    `target`: of the profile; by default the published tables by the engine of the settings. `days`: the first and
+    last output day to rebuild besides those that changed.
 
     A model that fails does not raise, see `BuildReport.raise_if_failed`; `BuildFailed` is raised when dbt itself
     cannot run. `progress` hears of each model as it ends.
     """
+    target = target or TARGET_OF[settings.transform.engine]
     command = ["build", "--exclude-resource-type", "unit_test"] if tests else ["run"]
     command += ["--threads", str(settings.transform.threads)]
     command += [part for each in select or () for part in ("--select", each)]
     command += ["--full-refresh"] if full_refresh else []
-    span = {REBUILD_DAYS: f"{days[0]}..{days[1]}"} if days else {}
-    with environment(span):
+    told = {REBUILD_DAYS: f"{days[0]}..{days[1]}"} if days else {}
+    if target in SPARK_TARGETS:
+        told[CODES] = json.dumps(duckdb_codes(settings, vars, project))
+    with environment(told):
         outcome = invoke(settings, command, target=target, vars=vars, project=project, progress=progress)
     # The project's on-run-start gives fixtures of unit tests their types; that it ran well is no result of a build.
-    told = [each for each in outcome.results if each.node.resource_type != "operation" or each.status == "error"]
-    return BuildReport(tuple(result_of(each) for each in told))
+    ended = [each for each in outcome.results if each.node.resource_type != "operation" or each.status == "error"]
+    return BuildReport(tuple(result_of(each) for each in ended))
+
+
+def duckdb_codes(
+    settings: Settings,
+    vars: Mapping[str, Any] | None,  # noqa: A002 dbt's word
+    project: Path | None,
+) -> dict[str, dict[str, str]]:
+    """The code of each table as compiled for DuckDB, so that Spark goes on with tables that DuckDB has built."""
+    return {name: model.codes for name, model in compiled_models(settings, vars, project).items()}
+
+
+def compiled_models(
+    settings: Settings,
+    vars: Mapping[str, Any] | None,  # noqa: A002 dbt's word
+    project: Path | None,
+    target: str = "prod",
+) -> dict[str, Model]:
+    """Every table of the project by its name, as compiled for a target. Raises `BuildFailed`."""
+    outcome = invoke(settings, ["compile", "--no-populate-cache"], target=target, vars=vars, project=project)
+    broken = [each for each in outcome.results if each.status == "error"]
+    if broken:
+        raise BuildFailed("\n".join(f"{each.node.name}: {each.message}" for each in broken))
+    nodes = [each.node for each in outcome.results if each.node.resource_type == "model"]
+    engine = SPARK if target in SPARK_TARGETS else DUCKDB
+    return {
+        f"{each.schema}.{each.alias}": model_of(each, engine) for each in nodes if each.config.materialized == "delta"
+    }
 
 
 def plan(
@@ -125,12 +160,10 @@ def plan(
     A table that will be rebuilt makes days of those below it stale: these are counted in, as if all its rebuilt
     days came out different.
     """
-    outcome = invoke(settings, ["compile", "--no-populate-cache"], vars=vars, project=project)
-    broken = [each for each in outcome.results if each.status == "error"]
-    if broken:
-        raise BuildFailed("\n".join(f"{each.node.name}: {each.message}" for each in broken))
-    nodes = [each.node for each in outcome.results if each.node.resource_type == "model"]
-    models = {f"{each.schema}.{each.alias}": model_of(each) for each in nodes if each.config.materialized == "delta"}
+    models = compiled_models(settings, vars, project)
+    if settings.transform.engine == SPARK:
+        on_spark = compiled_models(settings, vars, project, TARGET_OF[SPARK])
+        models = {name: replace(each, other_codes=models[name].codes) for name, each in on_spark.items()}
     pins = Pins(Lake(settings.lake, settings.storage_options))
     pins.pin_all()
     pending: dict[str, Changed] = {}
@@ -144,10 +177,10 @@ def plan(
     return plans
 
 
-def model_of(node: Any) -> Model:
+def model_of(node: Any, engine: str = DUCKDB) -> Model:
     """A compiled dbt node as the materialisation hands it to the plugin."""
     columns = {each.name: each.data_type for each in node.columns.values()} if node.config.contract.enforced else {}
-    return Model.of(node.schema, node.alias, node.compiled_code, node.config.to_dict(), columns=columns)
+    return Model.of(node.schema, node.alias, node.compiled_code, node.config.to_dict(), columns=columns, engine=engine)
 
 
 def foreseen(model: Model, pins: Pins, pending: Mapping[str, Changed]) -> Plan:
@@ -209,12 +242,15 @@ def result_of(result: Any) -> ModelResult:
 def settings_as_environment(settings: Settings) -> dict[str, str]:
     """The variables from which the plugin, which dbt creates, reads these settings."""
     transform = settings.transform.model_dump(mode="json", exclude_none=True)
+    spark = settings.spark.model_dump(mode="json")
     contracts = {f"{PREFIX}CONTRACTS": str(settings.contracts)} if settings.contracts else {}
     return {
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
         f"{PREFIX}LAKE": settings.lake,
         f"{PREFIX}STORAGE_OPTIONS": json.dumps(settings.storage_options),
         **{f"{PREFIX}TRANSFORM__{name.upper()}": str(value) for name, value in transform.items()},
+        **{f"{PREFIX}SPARK__{name.upper()}": value for name, value in spark.items()},
+        f"{PREFIX}SPARK__CONF": json.dumps(settings.spark.conf),
         **contracts,
     }
 

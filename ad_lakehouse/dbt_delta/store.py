@@ -1,45 +1,35 @@
 """Building one table: stage the stale days, compare, check, publish in one commit.
 
-Belongs here: the order of these steps, the commit. Not here: the plan (plan.py, model.py), running the model's SQL
-(staging.py), what is checked (quality/).
+Belongs here: the order of these steps, what the commit says of itself. Not here: the plan (plan.py, model.py),
+running the model's SQL and committing (an engine: staging.py, dbt_spark), what is checked (quality/).
 
-The handle opened when the plan was made writes the commit, which carries the transaction `build:<table>`: of two
-builders of one table one commits, the other plans again and mostly finds nothing left to do.
+The commit carries the transaction `build:<table>` with the version after the one that the plan saw: of two builders
+of one table one commits, whatever their engines, the other plans again and mostly finds nothing left to do.
 """
 
 import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import date
-from typing import Any
+from uuid import uuid4
 
-import duckdb
-import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake import DeltaTable
 
+from ad_lakehouse.dbt_delta.engine import Draft, Note, Overtaken, Staging
 from ad_lakehouse.dbt_delta.model import NOTHING_ASKED, Model, Request, plan_model
 from ad_lakehouse.dbt_delta.pins import Pins
-from ad_lakehouse.dbt_delta.plan import NOTHING, Plan, Version
-from ad_lakehouse.dbt_delta.staging import Staging
 from ad_lakehouse.errors import LakehouseError
-from ad_lakehouse.lake.log import BUILD_KEY, TableLog
-from ad_lakehouse.lake.views import Snapshot, literal
+from ad_lakehouse.lake.log import TableLog
+from ad_lakehouse.lake.views import Snapshot
+from ad_lakehouse.lake.writer import initial_writer, require_writer
 
 ATTEMPTS = 3
-# Expired log entries are removed by maintenance, which knows what consumers still need.
-KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 
 
 class AnotherBuildRuns(LakehouseError):
     """Other builds of the same table committed first, each time."""
 
     exit_code = 9
-
-
-class Overtaken(Exception):
-    """Another build committed after this one made its plan."""
 
 
 @dataclass(frozen=True)
@@ -55,39 +45,17 @@ class Outcome:
     version: int | None = None
 
 
-@dataclass(frozen=True)
-class Draft:
-    """What a build is about to publish, and the handle that will do it (None: the table is not there yet).
-
-    `replaced`: the days whose staged rows go in; None: the table as one piece. `rewrites`: the published table
-    has other columns or another partitioning.
-    """
-
-    plan: Plan
-    output: DeltaTable | None
-    inputs: dict[str, Version]
-    replaced: frozenset[date] | None = NOTHING
-    rewrites: bool = False
-    rows: int = 0
-
-    @property
-    def nothing(self) -> bool:
-        """Neither rows to publish nor versions to record."""
-        return self.replaced == NOTHING and not self.rewrites and not self.plan.advanced
-
-
 class Build:
-    """The build of one model on one cursor of its own."""
+    """The build of one model on one engine."""
 
-    def __init__(
-        self, model: Model, pins: Pins, cursor: duckdb.DuckDBPyConnection, request: Request = NOTHING_ASKED
-    ) -> None:
-        self.model, self.pins, self.cursor, self.request = model, pins, cursor, request
-        self.staging = Staging(model, cursor)
+    def __init__(self, model: Model, pins: Pins, staging: Staging, request: Request = NOTHING_ASKED) -> None:
+        self.model, self.pins, self.staging, self.request = model, pins, staging, request
         self.began = time.monotonic()
 
     def run(self) -> Outcome:
-        """Raises `AnotherBuildRuns`, `ModelError`, `MissingInput`, `BlockedByCheck`; the table is then as before."""
+        """The table is as before when one of these is raised: `AnotherBuildRuns`, `ModelError`, `MissingInput`,
+        `BlockedByCheck`, `NotTheWriter`.
+        """
         try:
             for _ in range(ATTEMPTS):
                 with suppress(Overtaken):
@@ -102,6 +70,8 @@ class Build:
     def stage(self) -> Draft:
         """Plans and stages; writes nothing to the lake."""
         output = self.pins.lake.open_if_exists(self.model.name, dev=self.pins.dev)
+        if output is not None:
+            require_writer(self.pins.lake, self.model.name, output, self.staging.engine)
         plan = plan_model(self.model, self.pins, output, self.request)
         draft = Draft(plan, output, self.pins.versions(self.model.inputs))
         if plan.nothing and not plan.advanced:
@@ -118,7 +88,7 @@ class Build:
         replaced = self.staging.differing(plan, published)
         rows = self.staging.keep(replaced)
         if rows:
-            self._check()
+            self.staging.check(self.request.contracts)
         return replace(draft, plan=plan, replaced=replaced, rewrites=rewrites, rows=rows)
 
     def publish(self, draft: Draft) -> Outcome:
@@ -133,22 +103,13 @@ class Build:
         )
         if draft.nothing:
             return outcome
-        try:
-            table = draft.output or self._create()
-            self._write(table, draft, self._note(table, draft, outcome))
-        except CommitFailedError:
-            raise Overtaken from None
+        table = draft.output or self._create()
+        self.staging.commit(table, draft, self._note(table, draft, outcome))
         snapshot = Snapshot.of(self.model.name, table)
-        self.pins.built(self.cursor, snapshot)
+        self.pins.built(snapshot)
+        self.staging.show(snapshot)
         commit = TableLog(self.pins.lake, self.model.name, self.pins.dev).commit(snapshot.version)
         return replace(outcome, version=snapshot.version, size=commit.size_added if commit else 0, seconds=self.seconds)
-
-    def _check(self) -> None:
-        from ad_lakehouse.dbt_delta.audit import check_staged  # Soda takes a second to load; most builds do nothing
-
-        check_staged(
-            self.cursor, f"{self.staging.schema}.{self.model.name.table}", self.model.name, self.request.contracts
-        )
 
     @property
     def seconds(self) -> float:
@@ -160,35 +121,22 @@ class Build:
             self.staging.arrow_schema(),
             partition_by=[self.model.partition] if self.model.partition else [],
             description=self.model.description,
+            properties=initial_writer(self.pins.lake, self.staging.engine),
             dev=self.pins.dev,
         )
         if table.version() > 0:
             raise Overtaken
         return table
 
-    def _write(self, table: DeltaTable, draft: Draft, note: CommitProperties) -> None:
-        more: dict[str, Any] = {"commit_properties": note, "post_commithook_properties": KEEP_LOG}
-        if draft.rewrites:
-            partition = [self.model.partition] if self.model.partition else []
-            frozen = Snapshot.of(self.model.name, table) if draft.plan.kept_before else None
-            rows = self.staging.rows(frozen, draft.plan.kept_before)
-            write_deltalake(table, rows, mode="overwrite", schema_mode="overwrite", partition_by=partition, **more)
-        elif draft.replaced == NOTHING:
-            empty = pa.schema(table.schema().to_arrow()).empty_table()
-            write_deltalake(table, empty, mode="append", **more)
-        elif draft.replaced is None:
-            write_deltalake(table, self.staging.rows(), mode="overwrite", **more)
-        else:
-            days = ", ".join(literal(day.isoformat()) for day in sorted(draft.replaced))
-            predicate = f"{self.model.partition} in ({days})"
-            write_deltalake(table, self.staging.rows(), mode="overwrite", predicate=predicate, **more)
-
-    def _note(self, table: DeltaTable, draft: Draft, outcome: Outcome) -> CommitProperties:
-        """What the commit says of itself; the next plan reads `code` and `inputs`, people and Dagster the rest."""
+    def _note(self, table: DeltaTable, draft: Draft, outcome: Outcome) -> Note:
+        """What the commit says of itself; the next plan reads `codes` and `inputs`, people and Dagster the rest."""
         days = sorted(draft.replaced or ())
+        build = uuid4().hex
         note = {
             "kind": "build",
-            "code": self.model.code,
+            "build": build,
+            "engine": self.staging.engine,
+            "codes": {**draft.plan.kept_codes, **self.model.codes},
             "inputs": {name: {"id": each.id, "version": each.version} for name, each in draft.inputs.items()},
             "reason": outcome.reason,
             "days_rebuilt": outcome.days_rebuilt,
@@ -198,7 +146,4 @@ class Build:
             "rows": outcome.rows,
             "seconds": outcome.seconds,
         }
-        return CommitProperties(
-            custom_metadata={BUILD_KEY: json.dumps(note)},
-            app_transactions=[Transaction(f"build:{self.model.name}", table.version() + 1)],
-        )
+        return Note(json.dumps(note), build, f"build:{self.model.name}", table.version() + 1)

@@ -11,6 +11,7 @@ from deltalake import CommitProperties, DeltaTable
 
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake.tables import Lake, TableName
+from ad_lakehouse.lake.writer import require_writer
 
 RETAINED_FROM = "ad_lakehouse.retained_from"
 
@@ -29,9 +30,10 @@ def retain(lake: Lake, name: TableName, since: date, *, dev: str | None = None) 
     """Deletes the days before `since` and marks the table; returns how many days were deleted.
 
     The mark comes first: a build that sees it while the days are still there already leaves alone what it could
-    no longer compute. Not for dimensions, which are read as a whole. Raises `NotRetainable`.
+    no longer compute. Not for dimensions, which are read as a whole. Raises `NotRetainable`, `NotTheWriter`.
     """
     table = lake.open(name, dev=dev)
+    require_writer(lake, name, table)
     partitions = table.metadata().partition_columns
     if not partitions:
         raise NotRetainable(f"{name} has no day partition.", remedy="Retention is for tables partitioned by day.")

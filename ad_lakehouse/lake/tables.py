@@ -142,6 +142,9 @@ class Lake:
                 configuration={
                     FORMAT_PROPERTY: str(FORMAT),
                     "delta.enableDeletionVectors": "false",
+                    # Old log entries are removed by maintenance, which knows what consumers still need; Spark would
+                    # remove them with any checkpoint.
+                    "delta.enableExpiredLogCleanup": "false",
                     **(properties or {}),
                 },
                 raise_if_key_not_exists=False,

@@ -8,8 +8,10 @@ from typing import Any
 
 from small_lake import CONTRACTS, SmallLake, at
 
+from ad_lakehouse.dbt_delta.duckdb_views import define_views
 from ad_lakehouse.dbt_delta.model import Model, Request
 from ad_lakehouse.dbt_delta.pins import Pins
+from ad_lakehouse.dbt_delta.staging import DuckDBStaging
 from ad_lakehouse.dbt_delta.store import Build, Outcome
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.lake.views import connect
@@ -30,11 +32,11 @@ class Builder:
         self.pins = Pins(small.lake)
         self.pins.pin_all()
         self.connection = connect()
-        self.pins.define_views(self.connection)
+        define_views(self.connection, self.pins)
         model = Model.of("silver", "impressions", sql, config)
         asked = request or Request()
         self.request = replace(asked, contracts=asked.contracts or CONTRACTS)
-        self.build = Build(model, self.pins, self.connection.cursor(), self.request)
+        self.build = Build(model, self.pins, DuckDBStaging(model, self.connection.cursor()), self.request)
 
     def run(self) -> Outcome:
         return self.build.run()

@@ -11,6 +11,7 @@ from small_lake import CONTRACTS, SmallLake, at, day
 from ad_lakehouse.dbt_delta.inputs import ModelError
 from ad_lakehouse.dbt_delta.model import Model, Request
 from ad_lakehouse.dbt_delta.pins import Pins
+from ad_lakehouse.dbt_delta.staging import DuckDBStaging
 from ad_lakehouse.dbt_delta.store import Build
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.lake.log import TableLog
@@ -126,7 +127,8 @@ def test_model_reads_only_the_files_of_the_days_it_needs(small: SmallLake) -> No
     pins = Pins(small.lake)
     pins.pin_all()
     model = Model.of("silver", "impressions", SAME_DAY, {})
-    assert Build(model, pins, connect().cursor(), Request(contracts=CONTRACTS)).run().days_replaced == 1
+    staging = DuckDBStaging(model, connect().cursor())
+    assert Build(model, pins, staging, Request(contracts=CONTRACTS)).run().days_replaced == 1
 
 
 def test_staged_rows_do_not_stay_in_memory(small: SmallLake) -> None:

@@ -7,7 +7,8 @@ import pytest
 from one_table import SAME_DAY, Builder, published, show, version
 from small_lake import SmallLake
 
-from ad_lakehouse.dbt_delta.store import AnotherBuildRuns, Build, Draft, Outcome, Overtaken
+from ad_lakehouse.dbt_delta.engine import Draft, Overtaken
+from ad_lakehouse.dbt_delta.store import AnotherBuildRuns, Build, Outcome
 
 
 def test_of_two_builders_the_later_one_plans_again_and_finds_nothing_to_do(small: SmallLake) -> None:
@@ -63,6 +64,6 @@ def test_builder_overtaken_three_times_gives_up_and_names_the_reason(small: Smal
             yield Builder(small, f"{SAME_DAY} where user_id <> '{number}'").run()
 
     slow = Builder(small)
-    build = Slow(slow.build.model, slow.pins, slow.connection.cursor(), slow.request, rival=rivals())
+    build = Slow(slow.build.model, slow.pins, slow.build.staging, slow.request, rival=rivals())
     with pytest.raises(AnotherBuildRuns, match=r"silver\.impressions: other builds committed first, 3 times"):
         build.run()

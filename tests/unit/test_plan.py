@@ -97,27 +97,51 @@ def test_inputs_that_moved_without_a_change_are_worth_recording_and_others_are_n
 
 
 NOW = {"silver.x": Version("a", 7)}
+CODE = {"duckdb": "d"}
 
 
 @pytest.mark.parametrize(
     ("recorded", "expected"),
     [
         (None, "never built"),
-        (Recorded("other", NOW), "code or configuration changed"),
-        (Recorded("code", {}), "other inputs"),
-        (Recorded("code", {"silver.y": Version("a", 7)}), "other inputs"),
-        (Recorded("code", {"silver.x": Version("b", 7)}), "created anew"),
-        (Recorded("code", {"silver.x": Version("a", 8)}), "set back"),
-        (Recorded("code", {"silver.x": Version("a", 6)}), None),
-        (Recorded("code", NOW), None),
+        (Recorded({"duckdb": "other"}, NOW), "code or configuration changed"),
+        (Recorded(CODE, {}), "other inputs"),
+        (Recorded(CODE, {"silver.y": Version("a", 7)}), "other inputs"),
+        (Recorded(CODE, {"silver.x": Version("b", 7)}), "created anew"),
+        (Recorded(CODE, {"silver.x": Version("a", 8)}), "set back"),
+        (Recorded(CODE, {"silver.x": Version("a", 6)}), None),
+        (Recorded(CODE, NOW), None),
     ],
 )
 def test_build_that_says_nothing_about_this_code_or_these_inputs_starts_anew(
     recorded: Recorded | None, expected: str | None
 ) -> None:
-    reason = restart_reason("code", NOW, recorded)
+    reason = restart_reason(CODE, NOW, recorded)
     assert (reason is None) == (expected is None)
     assert expected is None or expected in str(reason)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "building", "expected"),
+    [
+        ({"duckdb": "d"}, {"duckdb": "d", "spark": "s"}, None),  # Spark goes on where DuckDB began
+        ({"duckdb": "d", "spark": "s"}, {"duckdb": "d"}, None),  # and DuckDB where Spark did
+        ({"duckdb": "d", "spark": "s"}, {"duckdb": "d", "spark": "new"}, "code or configuration changed"),
+        ({"duckdb": "d", "spark": "s"}, {"duckdb": "new", "spark": "s"}, "code or configuration changed"),
+        ({"duckdb": "d", "spark": "s"}, {"spark": "s"}, None),  # a build by hand that knows only Spark's code
+        ({"duckdb": "d"}, {"spark": "s"}, "built by duckdb, whose code this build does not know"),
+        ({"spark": "s"}, {"duckdb": "d"}, "built by spark, whose code this build does not know"),
+    ],
+)
+def test_engine_goes_on_where_another_stopped_if_they_compare_the_code_of_one_engine(
+    recorded: dict[str, str], building: dict[str, str], expected: str | None
+) -> None:
+    reason = restart_reason(building, NOW, Recorded(recorded, NOW))
+    assert reason is None if expected is None else expected in str(reason)
+
+
+def test_note_of_the_time_before_spark_holds_duckdbs_code() -> None:
+    assert Recorded.of({"code": "d", "inputs": {}}) == Recorded({"duckdb": "d"}, {})
 
 
 @pytest.mark.parametrize(

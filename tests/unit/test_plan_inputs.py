@@ -67,3 +67,23 @@ def test_hash_covers_sql_and_configuration() -> None:
     assert one == code_hash("select 1", {"partition_by": "event_date"})
     assert one != code_hash("select 2", {"partition_by": "event_date"})
     assert one != code_hash("select 1", {"partition_by": None})
+
+
+def test_inputs_are_found_in_sparks_sql_too() -> None:
+    sql = """
+    -- from `silver.commented[all]`
+    with a as (select * from `silver.a[-1..1]`), b as (select * from a)
+    select *, 'from `silver.quoted[all]`' as text from b
+    join `silver.c[all]` as c on c.k = b.k
+    where b.k in (select k from `silver.d[0..0]`) and exists (select 1 from `silver.a[all]`)
+    qualify row_number() over (partition by k order by k) = 1
+    """
+    assert {input_name(each) for each in dependencies(sql, "spark")} == {
+        "silver.a[-1..1]", "silver.a[all]", "silver.c[all]", "silver.d[0..0]"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("sql", ["select * from silver.a", "select * from parquet.`/files`", "select * from"])
+def test_sparks_sql_that_hides_what_it_reads_is_refused(sql: str) -> None:
+    with pytest.raises(ModelError):
+        dependencies(sql, "spark")
