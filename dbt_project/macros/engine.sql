@@ -58,3 +58,24 @@
 {% macro spark__list_as_text(list) -%}
     array_join(transform({{ list }}, x -> coalesce(length(x) || ':' || x, '-')), ',')
 {%- endmacro %}
+
+{#- A text without the spaces at its ends, whichever of Unicode's they are. -#}
+{% macro trimmed(text) -%}{{ return(adapter.dispatch('trimmed')(text)) }}{%- endmacro %}
+{% macro default__trimmed(text) -%}trim({{ text }}){%- endmacro %}
+{% macro spark__trimmed(text) -%}
+    trim(both '
+    {{- " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000" -}}
+    ' from {{ text }})
+{%- endmacro %}
+
+{#- A text in small letters, letter by letter: Spark's lower makes two of a capital I with a dot, and ς of a last Σ. -#}
+{% macro small_letters(text) -%}{{ return(adapter.dispatch('small_letters')(text)) }}{%- endmacro %}
+{% macro default__small_letters(text) -%}lower({{ text }}){%- endmacro %}
+{% macro spark__small_letters(text) -%}lower(translate({{ text }}, 'İΣ', 'iσ')){%- endmacro %}
+
+{#- The name of a column type, which the models' YAML has as DuckDB writes it. -#}
+{% macro engine_type(name) -%}{{ return(adapter.dispatch('engine_type')(name)) }}{%- endmacro %}
+{% macro default__engine_type(name) -%}{{ name }}{%- endmacro %}
+{% macro spark__engine_type(name) -%}
+    {{- {'varchar': 'string', 'timestamptz': 'timestamp', 'varchar[]': 'array<string>'}.get(name, name) -}}
+{%- endmacro %}

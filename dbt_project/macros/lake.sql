@@ -28,9 +28,20 @@
     {%- set tested = flags.WHICH == 'build' and model.config.materialized == 'ephemeral' -%}
     {%- if execute and (tested or flags.WHICH not in ['compile', 'run', 'build']) -%}
       {#- whoever runs this SQL outside a build (dbt show, a test of an ephemeral model) finds all days -#}
-      {%- do run_query('select 1') -%}
-      {%- do adapter.store_relation('lake', relation, [], '', 'input', {'name': name, 'may_be_missing': tested or flags.WHICH == 'generate'}) -%}
+      {%- do define_lake_input(relation, name, tested or flags.WHICH == 'generate') -%}
     {%- endif -%}
     {{- adapter.quote(name) -}}
   {%- endif -%}
+{%- endmacro %}
+
+{#- Makes an input readable under its name, with all its days. -#}
+{% macro define_lake_input(relation, name, may_be_missing) -%}
+  {{- return(adapter.dispatch('define_lake_input')(relation, name, may_be_missing)) -}}
+{%- endmacro %}
+{% macro default__define_lake_input(relation, name, may_be_missing) -%}
+  {%- do run_query('select 1') -%}{#- the plugin pins the lake when dbt connects -#}
+  {%- do adapter.store_relation('lake', relation, [], '', 'input', {'name': name, 'may_be_missing': may_be_missing}) -%}
+{%- endmacro %}
+{% macro spark__define_lake_input(relation, name, may_be_missing) -%}
+  {%- do adapter.define_input(name, may_be_missing) -%}
 {%- endmacro %}

@@ -3,7 +3,7 @@
   Config: partition_by (the day column, default event_date; 'none' for a table that is one piece),
   sort_by (columns that order the rows inside a day's files).
 #}
-{% materialization delta, adapter='duckdb' %}
+{% materialization delta, default %}
   {%- set target_relation = this.incorporate(type='view') -%}
   {{ run_hooks(pre_hooks, inside_transaction=False) }}
   {%- set contract = config.get('contract') -%}
@@ -20,8 +20,15 @@
     'full_refresh': should_full_refresh()
   } -%}
   {{ write(compiled_code) }}
-  {%- do adapter.store_relation('lake', target_relation, [], '', 'delta', build) -%}
-  {{ store_result('main', response=build['response']) }}
+  {{ store_result('main', response=build_table(target_relation, build)) }}
   {{ run_hooks(post_hooks, inside_transaction=False) }}
   {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
+
+{#- Hands the model over to the engine's side of ad_lakehouse; returns dbt's response. -#}
+{% macro build_table(relation, build) -%}{{ return(adapter.dispatch('build_table')(relation, build)) }}{%- endmacro %}
+{% macro default__build_table(relation, build) -%}
+  {%- do adapter.store_relation('lake', relation, [], '', 'delta', build) -%}
+  {{ return(build['response']) }}
+{%- endmacro %}
+{% macro spark__build_table(relation, build) -%}{{ return(adapter.build_delta(relation, build)) }}{%- endmacro %}

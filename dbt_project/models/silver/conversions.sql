@@ -41,7 +41,7 @@ priced as (
     select
         events.*,
         {{ credit_owner('events.advertiser_id', 'events.campaign_id') }} as owner,
-        nullif(trim(events.order_id), '') as order_key,
+        nullif({{ trimmed('events.order_id') }}, '') as order_key,
         {{ lower_code('events.conversion_type') }} as action,
         coalesce({{ lower_code('events.status') }}, 'completed') as state,
         coalesce({{ lower_code('events.status') }}, 'completed') in ('cancelled', 'canceled', 'refunded')

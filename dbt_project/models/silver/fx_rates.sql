@@ -24,9 +24,9 @@ select
     cast(rate_date as date) as rate_date,
     cast(currency_code as string) as currency,
     cast(usd_per_unit as decimal(18, 9)) as usd_per_unit,
-    cast(
-        cast(usd_per_unit as decimal(27, 9)) * cast(1000000000 as decimal(10, 0)) as bigint
-    ) as usd_billionths_per_unit,
+    cast(round(
+        cast(usd_per_unit as decimal(27, 9)) * cast(1000000000 as decimal(10, 0))
+    ) as bigint) as usd_billionths_per_unit,
     cast(coalesce(
         lead(rate_date) over (partition by currency_code order by rate_date), cast('9999-12-31' as date)
     ) as date) as next_rate_date,

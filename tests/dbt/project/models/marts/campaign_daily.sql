@@ -3,7 +3,7 @@ with campaigns as (select * from {{ lake_all(ref('campaigns')) }}),
 shown as (
     select
         i.campaign_id,
-        cast(i.event_ts + to_hours(coalesce(d.utc_offset_hours, 0)) as date) as report_date,
+        cast(i.event_ts + coalesce(d.utc_offset_hours, 0) * interval 1 hour as date) as report_date,
         count(*) as impressions,
         sum(i.price_micros) as spend
     from {{ lake_days(ref('impressions'), 1, 1) }} as i
@@ -14,7 +14,7 @@ shown as (
 won as (
     select
         c.campaign_id,
-        cast(c.event_ts + to_hours(coalesce(d.utc_offset_hours, 0)) as date) as report_date,
+        cast(c.event_ts + coalesce(d.utc_offset_hours, 0) * interval 1 hour as date) as report_date,
         sum(c.revenue_micros) as revenue
     from {{ lake_days(ref('credits'), 1, 1) }} as c
     left join campaigns as d on d.campaign_id = c.campaign_id

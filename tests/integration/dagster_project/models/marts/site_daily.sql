@@ -4,6 +4,6 @@ select
     site,
     cast(count(*) as bigint) as impressions,
     cast(sum(price_micros) as bigint) as price_micros,
-    cast(event_ts at time zone 'UTC' as date) as report_date
+    cast(event_ts as date) as report_date
 from shown
 group by all
