@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ad_lakehouse.cli_alerts import alerts_app
-from ad_lakehouse.cli_options import LakeOption, console, lake_of, settings_for
+from ad_lakehouse.cli_options import Engine, LakeOption, TargetOption, console, lake_of, settings_for
 from ad_lakehouse.cli_quarantine import quarantine_app
 from ad_lakehouse.errors import LakehouseError
 
@@ -94,6 +94,7 @@ def build(
     days: Annotated[str | None, typer.Option(help="Also rebuild 2026-11-01, or 2026-11-01..2026-11-07")] = None,
     select: Annotated[list[str] | None, typer.Option(help="dbt selection, for example +campaign_daily")] = None,
     full_refresh: Annotated[bool, typer.Option(help="Rebuild every day")] = False,
+    target: TargetOption = None,
     lake: LakeOption = None,
 ) -> None:
     """Build the published tables with dbt: the days that changed and those that depend on them, nothing else."""
@@ -103,6 +104,7 @@ def build(
     with console.status("Building …") as status:
         report = run_build(
             settings_for(lake),
+            target=target,
             select=select,
             full_refresh=full_refresh,
             days=parsed_days(days),
@@ -137,6 +139,26 @@ def plan(lake: LakeOption = None) -> None:
     with console.status("Planning …"):
         plans = run_plan(settings_for(lake))
     console.print(printing.planned(plans))
+
+
+@app.command()
+def handover(
+    to: Annotated[Engine, typer.Option(help="The engine that writes from now on")],
+    tables: Annotated[list[str] | None, typer.Argument(help="silver.impressions …; all built tables if none")] = None,
+    lake: LakeOption = None,
+) -> None:
+    """Make one engine the only writer of built tables, as an object store needs. For when no build runs."""
+    from ad_lakehouse.lake import TableName
+    from ad_lakehouse.lake.writer import hand_over
+
+    where = lake_of(settings_for(lake))
+    built = [name for name in where.tables() if name.layer in ("silver", "attribution", "marts")]
+    wanted = [TableName.parse(each) for each in tables] if tables else built
+    for absent in [each for each in wanted if each not in built]:
+        raise typer.BadParameter(f"{absent} is no built table of this lake; ad-lakehouse status lists them")
+    for name in wanted:
+        changed = hand_over(where, name, to.value)
+        console.print(f"{name}: {'now' if changed else 'already'} written by {to.value} alone", markup=False)
 
 
 @app.command()

@@ -4,6 +4,7 @@ Belongs here: what more than one module of the command line needs. Not here: any
 """
 
 import sys
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,17 @@ LakeOption = Annotated[
     str | None,
     typer.Option("--lake", help=f"Folder or URL of the lake [env {PREFIX}LAKE, default ./lake]", metavar="PATH|URL"),
 ]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(help=f"Target of the dbt profile: prod, spark, dev, spark_dev; default by {PREFIX}TRANSFORM__ENGINE"),
+]
+
+
+class Engine(StrEnum):
+    """What builds tables."""
+
+    DUCKDB = "duckdb"
+    SPARK = "spark"
 
 
 def settings_for(lake: str | None) -> Settings:

@@ -41,7 +41,7 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
     ledger = ledger_asset(landed)
     first = [*(landing_asset(group, settings.freshness) for group in groups), ledger]
     gates = [spec.key for step in [*contract_steps, ledger] for spec in step.check_specs if spec.blocking]
-    models = model_assets(graph, contracts, gates, folder)
+    models = model_assets(graph, contracts, gates, folder, settings.transform.engine)
     specs = [spec for each in [*first, models] for spec in each.specs]
     checks = [spec.key for each in [*contract_steps, ledger, models] for spec in each.check_specs]
     bronze = [asset_key(name) for name in landed]

@@ -46,8 +46,8 @@ class Built:
         return "\n".join(f"{name}: {reason}" for name, reason in self.failed.items())
 
 
-def model_spec(node: ModelNode) -> dg.AssetSpec:
-    """The asset of one model."""
+def model_spec(node: ModelNode, engine: str) -> dg.AssetSpec:
+    """The asset of one model, which `engine` builds."""
     name = TableName.parse(node.name)
     reads = "\n".join(f"* {table}: {days}" for table, days in node.inputs.items())
     return dg.AssetSpec(
@@ -56,7 +56,7 @@ def model_spec(node: ModelNode) -> dg.AssetSpec:
         description=f"{node.description}\n\nFor one day of output it reads\n{reads}".strip(),
         group_name=node.group or name.layer,
         owners=owners(name, node.owner),
-        kinds=kinds("dbt", "duckdb"),
+        kinds=kinds("dbt", engine),
         tags=dict.fromkeys(node.tags, ""),
         code_version=node.code[:12],
         metadata={"dbt_model": node.file, "partitioned_by": node.partition or "none", **lineage_metadata(node)},
@@ -78,7 +78,11 @@ def model_checks(node: ModelNode, contract: Path | None) -> list[dg.AssetCheckSp
 
 
 def model_assets(
-    graph: ModelGraph, contracts: Mapping[TableName, Path], landed: Collection[dg.AssetCheckKey], project: Path
+    graph: ModelGraph,
+    contracts: Mapping[TableName, Path],
+    landed: Collection[dg.AssetCheckKey],
+    project: Path,
+    engine: str = "duckdb",
 ) -> dg.AssetsDefinition:
     """The step that builds models.
 
@@ -88,7 +92,7 @@ def model_assets(
 
     @dg.multi_asset(
         name="dbt_models",
-        specs=[model_spec(each) for each in graph.models],
+        specs=[model_spec(each, engine) for each in graph.models],
         check_specs=[spec for each in graph.models for spec in model_checks(each, paths[each.name])],
         can_subset=True,
     )
