@@ -1,12 +1,14 @@
 """All figures in one table: `python -m benchmarks`."""
 
 import argparse
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.landing import landing
-from benchmarks.transform import DAYS, transform
+from benchmarks.measure import Measured
+from benchmarks.transform import DAYS, builds, history
 
 console = Console(width=140)
 
@@ -29,38 +31,44 @@ def show_landing(rows: int) -> None:
     console.print(table)
 
 
-def show_transform(impressions: int) -> None:
-    done = transform(impressions)
-    title = f"{done.events:,} events over {DAYS} days"
-    table = Table(title, "seconds", "events/s", "of the full build", "CPU s", "peak MB", header_style="bold")
-    for name, each in (
-        ("full build, empty lake", done.full),
-        ("build after one late event", done.late),
-        ("build when nothing is new", done.nothing),
-        ("full rebuild", done.again),
-    ):
-        table.add_row(
-            name,
-            f"{each.seconds:.1f}",
-            f"{done.events / each.seconds:,.0f}" if each in (done.full, done.again) else "",
-            f"{each.seconds / done.full.seconds:.0%}",
-            f"{each.cpu_seconds:.1f}",
-            f"{each.peak_bytes / 1e6:.0f}",
-        )
-    console.print(table)
-    console.print("Days replaced after the late event: " + ", ".join(f"{k} {v}" for k, v in done.replaced.items()))
+def show_transform(impressions: int, engines: Sequence[str]) -> None:
+    with history(impressions) as landed:
+        of_duckdb: dict[str, Measured] = {}
+        for engine in engines:
+            done = builds(landed, *([] if engine == "duckdb" else [engine]))
+            title = f"{engine}: {done.events:,} events over {DAYS} days"
+            table = Table(title, "seconds", "events/s", "of DuckDB's", "CPU s", "peak MB", header_style="bold")
+            for name, each in (
+                ("full build, empty lake", done.full),
+                ("build after one late event", done.late),
+                ("build when nothing is new", done.nothing),
+            ):
+                of_duckdb.setdefault(name, each)
+                table.add_row(
+                    name,
+                    f"{each.seconds:.1f}",
+                    f"{done.events / each.seconds:,.0f}" if each is done.full else "",
+                    f"{each.seconds / of_duckdb[name].seconds:.1f} ×",
+                    f"{each.cpu_seconds:.1f}",
+                    f"{each.peak_bytes / 1e6:.0f}",
+                )
+            console.print(table)
+            replaced = ", ".join(f"{table} {days}" for table, days in done.replaced.items())
+            console.print(f"Days replaced after the late event: {replaced}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000, help="records of each landing measurement")
     parser.add_argument("--impressions", type=int, default=1_000_000, help="impressions of the history to build")
-    parser.add_argument("only", nargs="?", choices=["landing", "transform"], help="only this part")
+    parser.add_argument("only", nargs="?", choices=["landing", "transform", "engines"], help="only this part")
     given = parser.parse_args()
     if given.only in (None, "landing"):
         show_landing(given.rows)
     if given.only in (None, "transform"):
-        show_transform(given.impressions)
+        show_transform(given.impressions, ["duckdb"])
+    if given.only == "engines":
+        show_transform(given.impressions, ["duckdb", "spark"])
 
 
 if __name__ == "__main__":

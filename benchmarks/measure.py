@@ -10,14 +10,20 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 MARK = "measured:"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one step took: seconds, CPU seconds (all threads), peak resident bytes, and how many rows it did."""
+    """What one step took: seconds, CPU seconds (all threads), peak resident bytes, and how many rows it did.
+
+    With the processes that it started and that still run, as Spark's Java; their peaks are added up.
+    """
 
     seconds: float
     cpu_seconds: float
@@ -41,7 +47,17 @@ def report(step: Callable[[], int]) -> None:
     seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
-    print(MARK + json.dumps(asdict(Measured(seconds, cpu, after.ru_maxrss * 1024, rows))), flush=True)
+    peak = after.ru_maxrss * 1024
+    for child in psutil.Process().children(recursive=True):
+        cpu += child.cpu_times().user + child.cpu_times().system
+        peak += peak_of(child.pid)
+    print(MARK + json.dumps(asdict(Measured(seconds, cpu, peak, rows))), flush=True)
+
+
+def peak_of(pid: int) -> int:
+    """Bytes that a running process had resident at most."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 def measured(module: str, *arguments: Any) -> Measured:

@@ -1,11 +1,14 @@
-"""A full build of 30 days of history, and a build after one late event in it.
+"""A full build of 30 days of history, and a build after one late event in it, on either engine.
 
 Belongs here: making the history with the demo's generator, the three builds. Not here: landing speed.
 """
 
 import json
+import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,32 +35,48 @@ class Transformed:
     full: Measured
     late: Measured
     nothing: Measured
-    again: Measured
     replaced: Counter[str]
 
 
-def transform(impressions: int) -> Transformed:
-    """Lands a history of `impressions` with their clicks, conversions and bids, then builds four times."""
+@dataclass(frozen=True)
+class History:
+    """A landed history in a folder of its own, ended at `end`."""
+
+    demo: DemoHome
+    end: datetime
+    events: int
+
+
+@contextmanager
+def history(impressions: int) -> Iterator[History]:
+    """`impressions` over 30 days with their clicks, conversions and bids; nothing is built."""
     end = datetime.now(UTC)
     with tempfile.TemporaryDirectory() as folder:
-        demo = DemoHome(Path(folder))
+        demo = DemoHome(Path(folder) / "landed")
         publish(generate(GeneratorConfig(end=end, impressions=impressions, days=DAYS)), None, demo)
-        lake, settings = Lake(str(demo.lake)), load_settings(lake=str(demo.lake))
-        events = land_all(lake, settings, folder=demo.drop, topics=False).records
-        full = measured("benchmarks.build_once", demo.lake)
-        before = versions(lake)
-        late = {
-            "event_id": "late-one", "event_ts": (end - timedelta(days=12)).isoformat(), "creative_id": "hudson-brand-1",
-            "user_id": "late-user", "site": "late.example",
-        }  # fmt: skip
-        (demo.drop / "late.jsonl").write_text(json.dumps(late) + "\n")
-        if land_all(lake, settings, folder=demo.drop, topics=False, settle_seconds=0).records != 1:
-            raise RuntimeError("the late event did not land")
-        one = measured("benchmarks.build_once", demo.lake)
-        replaced = Counter({name: len(changed(lake, name, before[name]) - {None}) for name in MARTS})
-        nothing = measured("benchmarks.build_once", demo.lake)
-        again = measured("benchmarks.build_once", demo.lake, "full")
-    return Transformed(events, full, one, nothing, again, replaced)
+        settings = load_settings(lake=str(demo.lake))
+        yield History(demo, end, land_all(Lake(str(demo.lake)), settings, folder=demo.drop, topics=False).records)
+
+
+def builds(history: History, *how: str) -> Transformed:
+    """Builds on a copy of the lake: all of it, after one late event, when nothing is new. `how`: see build_once."""
+    demo = DemoHome(history.demo.lake.parent.parent / "-".join(["built", *how]))
+    shutil.copytree(history.demo.lake, demo.lake)
+    demo.drop.mkdir(parents=True, exist_ok=True)
+    lake, settings = Lake(str(demo.lake)), load_settings(lake=str(demo.lake))
+    full = measured("benchmarks.build_once", demo.lake, *how)
+    before = versions(lake)
+    late = {
+        "event_id": "late-one", "event_ts": (history.end - timedelta(days=12)).isoformat(),
+        "creative_id": "hudson-brand-1", "user_id": "late-user", "site": "late.example",
+    }  # fmt: skip
+    (demo.drop / "late.jsonl").write_text(json.dumps(late) + "\n")
+    if land_all(lake, settings, folder=demo.drop, topics=False, settle_seconds=0).records != 1:
+        raise RuntimeError("the late event did not land")
+    one = measured("benchmarks.build_once", demo.lake, *how)
+    replaced = Counter({name: len(changed(lake, name, before[name]) - {None}) for name in MARTS})
+    nothing = measured("benchmarks.build_once", demo.lake, *how)
+    return Transformed(history.events, full, one, nothing, replaced)
 
 
 def versions(lake: Lake) -> dict[str, int]:
