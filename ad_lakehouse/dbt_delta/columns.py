@@ -29,14 +29,18 @@ def check_columns(model: Model, names: Sequence[str], types: Sequence[Any]) -> N
                     f"{model.name}: column {name} has the type {kind}, which a Delta table cannot hold.",
                     remedy=REMEDIES.get(inner.id, "Cast it in the model."),
                 )
-    if model.partition is not None:
-        found = dict(zip(names, types, strict=True)).get(model.partition)
-        if found is None or found.id != "date":
-            raise ModelError(
-                f"{model.name}: partition_by names {model.partition}, which is "
-                + ("no column of the model." if found is None else f"a {found}, not a date."),
-                remedy="Name the model's day column, or set partition_by='none' for a table that is one piece.",
-            )
+    found = dict(zip(names, types, strict=True)).get(model.partition or "")
+    check_partition(model, None if found is None else str(found.id))
+
+
+def check_partition(model: Model, found: str | None) -> None:
+    """`found`: the type of the column that the model names as its day, None when it has no such column."""
+    if model.partition is not None and found != "date":
+        raise ModelError(
+            f"{model.name}: partition_by names {model.partition}, which is "
+            + ("no column of the model." if found is None else f"a {found}, not a date."),
+            remedy="Name the model's day column, or set partition_by='none' for a table that is one piece.",
+        )
 
 
 def within(kind: Any) -> Iterator[Any]:

@@ -139,6 +139,7 @@ def plan_model(
         plan = asked(stale(model.dependencies, changed, by_day=by_day), request.days, by_day=by_day)
         if plan.days is not None:
             plan = replace(plan, kept_codes=recorded.codes)
+    plan = replace(plan, inputs=now)
     if output is None:
         return plan
     snapshot = Snapshot.of(model.name, output)

@@ -80,6 +80,8 @@ class Plan:
 
     `advanced`: an input has another version than the recorded one, so the build is worth recording even when
     no day is stale. `kept_before`: days before it are frozen, since their inputs were deleted by retention.
+    `kept_codes`: the recorded codes, which hold for the days that stay as they are. `inputs`: the versions that the
+    plan was made from.
     """
 
     days: frozenset[date] | None
@@ -87,6 +89,7 @@ class Plan:
     advanced: bool = True
     kept_before: date | None = None
     kept_codes: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Version] = field(default_factory=dict)
 
     @property
     def nothing(self) -> bool:

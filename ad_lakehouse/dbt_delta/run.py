@@ -209,7 +209,8 @@ def invoke(
     from dbt.cli.main import dbtRunner
 
     folder = project or project_dir()
-    where = ["--project-dir", str(folder), "--profiles-dir", str(folder), "--target", target]
+    where = ["--project-dir", str(folder), "--target", target]
+    where += ["--profiles-dir", os.environ.get("DBT_PROFILES_DIR") or str(folder)]
     where += ["--target-path", str(target_folder(folder) / target)]
     given = ["--vars", json.dumps(dict(vars))] if vars else []
 
@@ -242,7 +243,7 @@ def result_of(result: Any) -> ModelResult:
 def settings_as_environment(settings: Settings) -> dict[str, str]:
     """The variables from which the plugin, which dbt creates, reads these settings."""
     transform = settings.transform.model_dump(mode="json", exclude_none=True)
-    spark = settings.spark.model_dump(mode="json")
+    spark = settings.spark.model_dump(mode="json", exclude={"conf"})
     contracts = {f"{PREFIX}CONTRACTS": str(settings.contracts)} if settings.contracts else {}
     return {
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

@@ -3,7 +3,7 @@
 Belongs here: the order of these steps, what the commit says of itself. Not here: the plan (plan.py, model.py),
 running the model's SQL and committing (an engine: staging.py, dbt_spark), what is checked (quality/).
 
-The commit carries the transaction `build:<table>` with the version after the one that the plan saw: of two builders
+The commit carries the transaction `build:<table>` with the number after the one that the plan saw: of two builders
 of one table one commits, whatever their engines, the other plans again and mostly finds nothing left to do.
 """
 
@@ -73,11 +73,13 @@ class Build:
         if output is not None:
             require_writer(self.pins.lake, self.model.name, output, self.staging.engine)
         plan = plan_model(self.model, self.pins, output, self.request)
-        draft = Draft(plan, output, self.pins.versions(self.model.inputs))
+        draft = Draft(plan, output, dict(plan.inputs))
         if plan.nothing and not plan.advanced:
             return draft
         published = Snapshot.of(self.model.name, output) if output else None
         self.staging.limit_inputs(self.pins, plan)
+        if self.pins.versions(self.model.inputs) != plan.inputs:
+            raise Overtaken  # another thread has pinned an input anew: the days of its new version are not in the plan
         rewrites = published is not None and not self.staging.same_shape(published)
         if rewrites and plan.days is not None:
             plan = replace(plan, days=None, reason=f"the model's columns changed; {plan.reason}")
@@ -124,6 +126,7 @@ class Build:
             properties=initial_writer(self.pins.lake, self.staging.engine),
             dev=self.pins.dev,
         )
+        require_writer(self.pins.lake, self.model.name, table, self.staging.engine)
         if table.version() > 0:
             raise Overtaken
         return table
@@ -146,4 +149,5 @@ class Build:
             "rows": outcome.rows,
             "seconds": outcome.seconds,
         }
-        return Note(json.dumps(note), build, f"build:{self.model.name}", table.version() + 1)
+        app_id = f"build:{self.model.name}"
+        return Note(json.dumps(note), build, app_id, (table.transaction_version(app_id) or 0) + 1)

@@ -84,7 +84,11 @@ class LakeSparkConnectionManager(SparkConnectionManager):  # type: ignore[misc]
                 connection.handle = local_connection()
             connection.state = ConnectionState.OPEN
             return connection
-        return super().open(connection)
+        connection = super().open(connection)
+        for name, value in AGREEMENT.items():  # a Thrift server takes what comes with the connection for Hive's
+            cursor = connection.handle.cursor()
+            cursor.execute(f"set `{name}`=`{value}`")
+        return connection
 
 
 class LakeSparkAdapter(SparkAdapter):  # type: ignore[misc]
@@ -95,18 +99,19 @@ class LakeSparkAdapter(SparkAdapter):  # type: ignore[misc]
     def __init__(self, config: Any, mp_context: Any) -> None:
         super().__init__(config, mp_context)
         self._lock = RLock()
-        self._invocations: dict[str, Invocation] = {}
+        self._invocation: tuple[str, Invocation] | None = None  # with dbt's id of it
 
     @property
     def begun(self) -> Invocation:
         """The tables as they were when this invocation first looked."""
         with self._lock:
             now = get_invocation_id()
-            if now not in self._invocations:
-                self._invocations = {now: Invocation.begin(self.config.credentials.lake_target)}
+            if self._invocation is None or self._invocation[0] != now:
+                begun = Invocation.begin(self.config.credentials.lake_target)
                 if get_flags().WHICH in READING:
-                    self._define_views(self._invocations[now].pins)
-            return self._invocations[now]
+                    self._define_views(begun.pins)
+                self._invocation = now, begun
+            return self._invocation[1]
 
     @cached_property
     def other_codes(self) -> dict[str, dict[str, str]]:
@@ -120,6 +125,13 @@ class LakeSparkAdapter(SparkAdapter):  # type: ignore[misc]
         session = self.config.credentials.method == SparkConnectionMethod.SESSION
         return bool(session and spark.master.startswith("local") and not spark.remote)
 
+    def execute(self, sql: str, *more: Any, **given: Any) -> Any:
+        """dbt's own statements, which may name any table: tests and `dbt show` do."""
+        if get_flags().WHICH in READING:
+            with speaking_to_dbt():
+                _ = self.begun
+        return super().execute(sql, *more, **given)
+
     def execute_plain(self, sql: str) -> Result:
         """One statement, and all rows that it gives."""
         handle = self.connections.get_thread_connection().handle
@@ -131,6 +143,8 @@ class LakeSparkAdapter(SparkAdapter):  # type: ignore[misc]
 
     def _define_views(self, pins: Pins) -> None:
         for layer in LAYERS:
+            if self.local:  # a session that outlives this run may have views of another lake
+                self.execute_plain(f"drop database if exists {layer} cascade")
             self.execute_plain(f"create database if not exists {layer}")
         for snapshot in pins.pinned():
             self._define_view(pins, snapshot)

@@ -25,7 +25,7 @@ class Result:
 class SparkDatabase:
     """One relation of Spark; `shape` are its columns and their DuckDB types.
 
-    The session takes double quotes for identifiers (session.py).
+    The session takes double quotes for identifiers (agreement.py).
     """
 
     regex_matches = "regexp_like"

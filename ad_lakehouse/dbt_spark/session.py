@@ -9,6 +9,7 @@ One session a process, which dbt's threads share and a later run in the same pro
 import atexit
 import logging
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -39,6 +40,7 @@ LOCAL: Mapping[str, str] = {
     "spark.sql.shuffle.partitions": "8",
     "spark.databricks.delta.snapshotPartitions": "2",
 }
+LOG = "spark.log"
 LOGGING = """status=off
 appender.out.type=Console
 appender.out.name=OUT
@@ -50,6 +52,7 @@ rootLogger.appenderRef.out.ref=OUT
 """
 _starting = RLock()
 _started: list[Any] = []  # the session of this process
+_folders: list[Path] = []  # and where it spills and logs
 
 
 def session() -> Any:
@@ -68,6 +71,8 @@ def stop() -> None:
             each.stop()
         _started.clear()
         end_java()
+        while _folders:
+            shutil.rmtree(_folders.pop(), ignore_errors=True)
 
 
 def end_java() -> None:
@@ -85,13 +90,13 @@ def end_java() -> None:
 
 
 def start(settings: Settings) -> Any:
-    """A new session. Java's messages go to `spark.log` in the temporary folder of the transform."""
+    """A new session. What Java says goes to `spark.log` beside what it spills, which is gone when the session ends."""
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)  # repeats each SQL error as JSON
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("ad-lakehouse")
     if settings.spark.remote:
-        for name, value in {**AGREEMENT, **settings.spark.conf}.items():
+        for name, value in {**settings.spark.conf, **AGREEMENT}.items():
             builder = builder.config(name, value)
         return builder.remote(settings.spark.remote).getOrCreate()
     parts = require_spark()
@@ -99,6 +104,7 @@ def start(settings: Settings) -> Any:
     os.environ["JAVA_HOME"] = str(parts.java_home)  # pyspark finds Java by it
     config = configuration(settings, [str(jar) for jar in parts.jars], folder)
     launch(config, folder)
+    _folders.append(folder)
     for name, value in config.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
@@ -113,17 +119,17 @@ def own_folder(settings: Settings) -> Path:
 
 
 def configuration(settings: Settings, jars: list[str], folder: Path) -> dict[str, str]:
-    """All settings of a session that this process drives; a user's own ones come last."""
+    """All settings of a session that this process drives; a user's own ones win, but for those that decide results."""
     return {
         **(LOCAL if settings.spark.master.startswith("local") else {}),
         **DELTA,
-        **AGREEMENT,
         "spark.master": settings.spark.master,
         "spark.driver.memory": settings.spark.driver_memory,
         "spark.jars": ",".join(jars),
         "spark.local.dir": str(folder),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         **settings.spark.conf,
+        **AGREEMENT,
     }
 
 
@@ -137,8 +143,9 @@ def launch(config: Mapping[str, str], folder: Path) -> None:
     logging_config = folder / "log4j2.properties"
     logging_config.write_text(LOGGING)
     conf = SparkConf(loadDefaults=False).setAll(list(config.items()))
-    conf.set("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={logging_config}")
-    with (folder / "spark.log").open("ab") as log:
+    own = config.get("spark.driver.extraJavaOptions", "")
+    conf.set("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={logging_config} {own}".strip())
+    with (folder / LOG).open("ab") as log:
         SparkContext._gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
         SparkContext._jvm = SparkContext._gateway.jvm
 

@@ -5,6 +5,7 @@ alike. Not here: what is stale (dbt_delta/plan.py), the order of steps (dbt_delt
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from threading import Lock
@@ -12,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+from dbt_common.exceptions import DbtDatabaseError
 from deltalake import DeltaTable
 
 from ad_lakehouse.dbt_delta.audit import check_staged
@@ -30,7 +32,7 @@ from ad_lakehouse.dbt_delta.staging import (
 )
 from ad_lakehouse.dbt_spark.audit import SparkDatabase
 from ad_lakehouse.dbt_spark.types import arrow_schema
-from ad_lakehouse.lake.log import TableLog
+from ad_lakehouse.lake.log import Commit, TableLog
 from ad_lakehouse.lake.views import Snapshot, duckdb_type
 from ad_lakehouse.quality.database import Rows
 
@@ -120,10 +122,15 @@ class SparkStaging:
     def _checksums(self, relation: str) -> dict[date | None, tuple[Any, ...]]:
         """Rows and two sums of row hashes for each day, which do not depend on the order of rows or columns.
 
-        Spark's hash passes over nulls, so that (null, 'a') would equal ('a', null): each null is told apart.
+        Spark's hash passes over nulls, so that (null, 'a') would equal ('a', null): each null is told apart, in lists
+        by writing them out.
         """
         day = ticked(self.model.partition) if self.model.partition else "cast(null as date)"
-        values = ", ".join(f"{ticked(name)}, {ticked(name)} is null" for name in sorted(self.columns))
+        hashed = {
+            name: f"to_json({ticked(name)})" if kind.endswith("[]") else ticked(name)
+            for name, kind in sorted(self.columns.items())
+        }
+        values = ", ".join(f"{value}, {ticked(name)} is null" for name, value in hashed.items())
         rows = self.run(
             f"select day, count(*), sum(cast(hashed as decimal(38, 0))), bit_xor(hashed) "
             f"from (select {day} as day, xxhash64({values}) as hashed from {relation}) group by day"
@@ -148,25 +155,46 @@ class SparkStaging:
     def commit(self, table: DeltaTable, draft: Draft, note: Note) -> None:
         seen = table.version()
         values = dict(zip(sorted(COMMIT), (note.text, note.app_id, str(note.txn_version)), strict=True))
+        statement = self._statement(table, draft)
         with ONE_COMMIT:
+            self._require_unchanged(seen)
             try:
                 for name, value in values.items():
                     self.run(f"set {ticked(name)}={ticked(value)}")
-                self.run(self._statement(table, draft))
+                self.run(statement)
             except Exception as error:
-                if any(kind in str(error) for kind in CONCURRENT):
-                    raise Overtaken from error
-                raise
+                if self._committed(seen, note) is None:  # else only the answer was lost
+                    if any(kind in str(error) for kind in CONCURRENT):
+                        raise Overtaken from error
+                    raise
             finally:
                 for name in values:
-                    self.run(f"reset {name}")
-        table.update_incremental()
-        log = TableLog(self.pins.lake, self.model.name, self.pins.dev)
-        commits = log.since(seen, table.version()) or []
-        ours = [commit.version for commit in commits if commit.note.get("build") == note.build]
-        if not ours:  # Delta passes over a write whose transaction somebody else committed
+                    with suppress(DbtDatabaseError):
+                        self.run(f"reset {name}")
+        version = self._committed(seen, note)
+        if version is None:  # Delta passes over a write whose transaction somebody else committed
             raise Overtaken
-        table.load_as_version(ours[0])
+        table.load_as_version(version)
+
+    def _since(self, seen: int) -> list[Commit]:
+        name, dev = self.model.name, self.pins.dev
+        newest = self.pins.lake.open(name, dev=dev).version()
+        return TableLog(self.pins.lake, name, dev).since(seen, newest) or []
+
+    def _committed(self, seen: int, note: Note) -> int | None:
+        """The version that this attempt made, if it did."""
+        return next((each.version for each in self._since(seen) if each.note.get("build") == note.build), None)
+
+    def _require_unchanged(self, seen: int) -> None:
+        """Raises `Overtaken` for rows deleted or properties changed meanwhile; compaction is neither.
+
+        Spark begins at the newest version, not at the one that was planned with, and only builds have a transaction.
+        """
+        for commit in self._since(seen):
+            if commit.changed_files() or any("metaData" in action for action in commit.actions):
+                raise Overtaken
+            if commit.note.get("kind") == "retention":
+                raise Overtaken
 
     def _statement(self, table: DeltaTable, draft: Draft) -> str:
         names = self.columns if draft.rewrites else [field.name for field in table.schema().fields]
@@ -216,14 +244,17 @@ class SparkStaging:
         self._forget()
 
     def _forget(self) -> None:
-        for made in reversed(self._made):
-            kind, _, name = made.partition(" ")
-            self.run(f"drop {kind} if exists {name}")
-        self._made.clear()
+        while self._made:
+            kind, _, name = self._made.pop().partition(" ")
+            with suppress(DbtDatabaseError):  # what ended the build, as a lost connection, is the error to tell
+                self.run(f"drop {kind} if exists {name}")
 
     def _location(self) -> str:
         """Where a cluster's workers all can write; in one process the session's own temporary folder is enough."""
-        return "" if self.local else f" location {spark_text(hadoop(self.pins.lake.url) + '/_staged')}"
+        if self.local:
+            return ""
+        lake = self.pins.lake.uri(self.model.name).removesuffix(f"/{self.model.name.layer}/{self.model.name.table}")
+        return f" location {spark_text(f'{hadoop(lake)}/_staged')}"
 
 
 def pinned_rows(pins: Pins, dependency: Dependency, output: Collection[date] | None) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from ad_lakehouse.dbt_delta.columns import check_partition
 from ad_lakehouse.dbt_delta.inputs import ModelError
 from ad_lakehouse.dbt_delta.model import Model
 
@@ -40,16 +41,10 @@ def arrow_schema(model: Model, columns: Mapping[str, str]) -> pa.Schema:
             fields.append(pa.field(name, arrow_type(kind)))
         except (KeyError, ValueError, SqlglotError):
             raise ModelError(
-                f"{model.name}: column {name} has the type {kind}, which a Delta table cannot hold.",
+                f"{model.name}: column {name} has the type {kind}, which a table of ours cannot hold.",
                 remedy=REMEDIES.get(kind, "Cast it in the model."),
             ) from None
-    if model.partition is not None and columns.get(model.partition) != "date":
-        found = columns.get(model.partition)
-        raise ModelError(
-            f"{model.name}: partition_by names {model.partition}, which is "
-            + ("no column of the model." if found is None else f"a {found}, not a date."),
-            remedy="Name the model's day column, or set partition_by='none' for a table that is one piece.",
-        )
+    check_partition(model, columns.get(model.partition or ""))
     return pa.schema(fields)
 
 
@@ -65,8 +60,4 @@ def converted(kind: exp.DataType) -> pa.DataType:
         return pa.decimal128(precision, scale)
     if kind.this == Kind.ARRAY:
         return pa.list_(converted(inner[0]))
-    if kind.this == Kind.MAP:
-        return pa.map_(converted(inner[0]), converted(inner[1]))
-    if kind.this == Kind.STRUCT:
-        return pa.struct([(each.name, converted(each.args["kind"])) for each in inner])
     return SIMPLE[kind.this]

@@ -3,7 +3,8 @@
 Belongs here: the mark on a table, the refusal, the handover. Not here: who calls them (dbt_delta, retention, cli).
 
 delta-rs puts a log entry on an object store only if it is absent; Spark's default log store overwrites it. Together
-they lose acknowledged commits. On a local disk both refuse to overwrite, so there both may write.
+they lose acknowledged commits, and so do two Spark processes. On a local disk both refuse to overwrite, so there both
+may write.
 """
 
 from deltalake import DeltaTable
@@ -13,7 +14,6 @@ from ad_lakehouse.lake.tables import Lake, TableName
 
 WRITER = "ad_lakehouse.writer"
 DELTA_RS = "duckdb"  # the engine whose commits delta-rs makes, as those of landing and maintenance
-ENGINES = (DELTA_RS, "spark")
 
 
 class NotTheWriter(LakehouseError):
@@ -43,16 +43,16 @@ def require_writer(lake: Lake, name: TableName, table: DeltaTable, engine: str =
         )
 
 
-def hand_over(lake: Lake, name: TableName, engine: str, *, dev: str | None = None) -> bool:
+def hand_over(lake: Lake, name: TableName, engine: str) -> bool:
     """Makes `engine` the table's only writer; returns whether it was not before. For when no build runs.
 
     Raises `NotTheWriter` when a build that ran nevertheless has overwritten the commit.
     """
-    table = lake.open(name, dev=dev)
+    table = lake.open(name)
     if table.metadata().configuration.get(WRITER) == engine:
         return False
     table.alter.set_table_properties({WRITER: engine}, raise_if_not_exists=False)
-    if writer_of(lake, lake.open(name, dev=dev)) != engine:
+    if writer_of(lake, lake.open(name)) != engine:
         raise NotTheWriter(
             f"{name} could not be handed over to {engine}: another engine has written it meanwhile.",
             remedy="End the build that runs, then hand over again.",

@@ -28,12 +28,22 @@
 {% macro default__days_after(day, days) -%}({{ day }} + {{ days }}){%- endmacro %}
 {% macro spark__days_after(day, days) -%}date_add({{ day }}, {{ days }}){%- endmacro %}
 
-{#- Quotient of two whole numbers, cut towards zero. -#}
+{#-
+  Quotient of two whole numbers, cut towards zero. Cast to a bigint, one that exceeds it is an error on both engines:
+  of wide numbers Spark's div gives the lowest 64 bits in silence, which is 2^64 or more beside the quotient.
+-#}
 {% macro integer_divide(dividend, divisor) -%}
     {{ return(adapter.dispatch('integer_divide')(dividend, divisor)) }}
 {%- endmacro %}
 {% macro default__integer_divide(dividend, divisor) -%}(({{ dividend }}) // ({{ divisor }})){%- endmacro %}
-{% macro spark__integer_divide(dividend, divisor) -%}(({{ dividend }}) div ({{ divisor }})){%- endmacro %}
+{% macro spark__integer_divide(dividend, divisor) -%}
+    {%- set quotient = '((' ~ dividend ~ ') div (' ~ divisor ~ '))' -%}
+    case
+        when abs(cast({{ quotient }} as double) * ({{ divisor }}) - ({{ dividend }})) > 1e18 * abs({{ divisor }})
+            then raise_error('a quotient exceeds 64 bits')
+        else {{ quotient }}
+    end
+{%- endmacro %}
 
 {#- A whole number of up to 38 digits, for products that exceed a bigint. -#}
 {% macro wide(number) -%}{{ return(adapter.dispatch('wide')(number)) }}{%- endmacro %}
@@ -45,10 +55,16 @@
 {% macro default__sha256_hex(text) -%}sha256({{ text }}){%- endmacro %}
 {% macro spark__sha256_hex(text) -%}sha2({{ text }}, 256){%- endmacro %}
 
-{#- Whether a text contains a match of a regular expression (the common part of RE2 and Java, no backslashes). -#}
+{#-
+  Whether a text contains a match of a regular expression: the common part of RE2 and Java, no backslashes, $ last in a
+  class, (?i:…) around nothing but ASCII. To Java . is no line break and $ may stand before one, to RE2 neither; (?d)
+  leaves Java the line feed alone.
+-#}
 {% macro matches(text, pattern) -%}{{ return(adapter.dispatch('matches')(text, pattern)) }}{%- endmacro %}
 {% macro default__matches(text, pattern) -%}regexp_matches({{ text }}, '{{ pattern }}'){%- endmacro %}
-{% macro spark__matches(text, pattern) -%}regexp_like({{ text }}, '{{ pattern }}'){%- endmacro %}
+{% macro spark__matches(text, pattern) -%}
+    regexp_like({{ text }}, '(?d){{ modules.re.sub("[$](?!])", "$(?!\n)", pattern) }}')
+{%- endmacro %}
 
 {#- A list of texts as one text, different for different lists. -#}
 {% macro list_as_text(list) -%}{{ return(adapter.dispatch('list_as_text')(list)) }}{%- endmacro %}

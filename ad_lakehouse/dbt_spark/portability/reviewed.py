@@ -27,8 +27,8 @@ FUNCTIONS: Mapping[str, str] = {
     "round": "half away from zero, of decimals and of doubles",
     "row_number": "see order of nulls",
     "sum": "null of no rows",
+    "translate": "letter by letter",
     "trim": "through the macro trimmed",
-    "upper": "but for letters that Spark makes several of, as SS of ß; no currency or country has them",
 }
 TYPES: Mapping[str, str] = {
     "bigint": "64 bits",
