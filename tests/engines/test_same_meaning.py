@@ -238,6 +238,7 @@ DISPATCHED = {
             (wide(-WIDEST), wide(10**20), -(WIDEST // 10**20)),
             (f"{wide(LARGEST)} * {LARGEST}", wide(LARGEST), LARGEST),
             (f"{wide(LARGEST)} * {LARGEST}", wide(-LARGEST), -LARGEST),
+            (wide(3 * (2**62 + 511) + 2), "3", 2**62 + 511), (big(2**62 + 511), "-1", -(2**62) - 511),  # no doubles
         ),
         *given(
             "integer_divide",
@@ -285,7 +286,7 @@ DISPATCHED = {
             ("'SSL Labs' || chr(10)", "{{ bot_user_agents() }}", False),  # $ is the end, not before a last line break
             ("'Current' || chr(13) || 'RSS Reader'", "{{ bot_user_agents() }}", True),  # . is all but a line feed
             ("'Current' || chr(10) || 'RSS Reader'", "{{ bot_user_agents() }}", False), ("'abc'", "b", True),
-            ("'abc'", "^b", False), ("'a$'", "a[$]", True), ("'ab'", "a[$]", False), ("'a$'", "a[^$]", False),
+            ("'abc'", "^b", False), ("'a$'", "a[$]", True), ("'a('", "a[$]", False), ("'a$'", "a[^$]", False),
             ("'b' || chr(10)", "b$|c", False), ("''", "^$", True), ("chr(10)", "^$", False),
             ("'it''s'", "t''s$", True), ("'x'", "", True), ("'ÉÑ'", "(?i:[a-z])", False), ("'İı'", "(?i:i)", False),
             kind="boolean",
@@ -433,6 +434,7 @@ BUILT_ON_THEM = {
     ],
     "upper_code": given(
         "upper_code",
+        ("'abcdefghijklmnopqrstuvwxyz-1'", "ABCDEFGHIJKLMNOPQRSTUVWXYZ-1"),
         ("' usd '", "USD"), ("'\u00a0eur\u3000'", "EUR"), ("'straße'", "STRAßE"), ("'  '", None), ("''", None),
         (NO_TEXT, None),
         kind="varchar",
@@ -622,7 +624,11 @@ FUNCTIONS = {
     ],
     "translate": [
         Case("translate('usd-1 ß', 'usd', 'USD')", "USD-1 ß"), Case("translate('İi', 'i', 'I')", "İI"),
-        Case("translate('', 'a', 'A')", ""), Case(f"translate({NO_TEXT}, 'a', 'A')", None, "varchar"),
+        Case("translate('abca', 'ac', 'xy')", "xbyx"), Case("translate('ab', 'ab', 'ba')", "ba"),
+        Case("translate('Aé中🤖', 'é🤖', 'eb')", "Ae中b"), Case("translate('e\u0301', 'e', 'x')", "x\u0301"),
+        Case("translate('abc', 'ab', 'x')", "xc"), Case("translate('abc', 'a', 'xyz')", "xbc"),
+        Case("translate('aa', 'aa', 'xy')", "xx"), Case("translate('', 'a', 'A')", ""),
+        Case(f"translate({NO_TEXT}, 'a', 'A')", None, "varchar"),
     ],
 }  # fmt: skip
 

@@ -20,7 +20,11 @@ def here(tmp_path: Path) -> Lake:
 
 def test_table_carries_format_and_no_deletion_vectors(tmp_path: Path) -> None:
     table = here(tmp_path).create(NAME, SCHEMA, partition_by=["event_date"])
-    assert table.metadata().configuration == {"ad_lakehouse.format": "1", "delta.enableDeletionVectors": "false"}
+    assert table.metadata().configuration == {
+        "ad_lakehouse.format": "1",
+        "delta.enableDeletionVectors": "false",
+        "delta.enableExpiredLogCleanup": "false",
+    }
     assert table.metadata().partition_columns == ["event_date"]
 
 
