@@ -59,7 +59,7 @@ build: setup ## Build the marts of the lake ($$AD_LAKEHOUSE_LAKE, default: the d
 test: setup ## All tests, with a real Kafka broker and Dagster instance
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/engines
 
-test-engines: setup-engines ## The models on Apache Spark beside DuckDB, about 8 minutes; needs Java 17 to 25
+test-engines: setup-engines ## The models on Apache Spark beside DuckDB, about 12 minutes; needs Java 17 to 25
 	@# 15: only Java is missing. Without a part the tests are skipped, in CI they fail, so CI ends here.
 	@$(SPARK_PARTS) \
 	  || { test $$? = 15 && test "$${CI:-}" = true && test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
@@ -67,10 +67,10 @@ test-engines: setup-engines ## The models on Apache Spark beside DuckDB, about 8
 	    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y openjdk-17-jre-headless > /dev/null \
 	    && $(SPARK_PARTS); } \
 	  || test "$${CI:-}" != true
-	@echo "Testing the models on Apache Spark (about 8 minutes) …"
+	@echo "Testing the models on Apache Spark (about 12 minutes) …"
 	@$(BIN)/python -m pytest tests/engines
 
-lint: setup ## ruff, mypy, import-linter, sqlfluff
+lint: setup ## ruff, mypy, import-linter, sqlfluff, SQL that both engines run
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
