@@ -51,8 +51,10 @@ payloads as (
         staged.*,
         {{ payload_text(columns) }} as payload
     from staged
-    inner join repeated_ids
-        on staged.event_date = repeated_ids.event_date and staged.event_id = repeated_ids.event_id
+    where exists (
+        select 1 from repeated_ids
+        where staged.event_date = repeated_ids.event_date and staged.event_id = repeated_ids.event_id
+    )
 ),
 
 compared as (
@@ -81,9 +83,10 @@ deduplicated as (
         0 as possible_duplicates,
         staged._landed_at as landed_at
     from staged
-    left join repeated_ids
-        on staged.event_date = repeated_ids.event_date and staged.event_id = repeated_ids.event_id
-    where repeated_ids.event_id is null
+    where not exists (
+        select 1 from repeated_ids
+        where staged.event_date = repeated_ids.event_date and staged.event_id = repeated_ids.event_id
+    )
     union all
     select
         event_date,

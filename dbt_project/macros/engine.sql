@@ -95,3 +95,11 @@
 {% macro spark__engine_type(name) -%}
     {{- {'varchar': 'string', 'timestamptz': 'timestamp', 'varchar[]': 'array<string>'}.get(name, name) -}}
 {%- endmacro %}
+
+{#-
+  After `select`: these tables of its joins stay small however many events there are. Spark guesses their size from what
+  they are counted from, and would move and sort all events by their key.
+-#}
+{% macro with_small(names) -%}{{ return(adapter.dispatch('with_small')(names)) }}{%- endmacro %}
+{% macro default__with_small(names) -%}{%- endmacro %}
+{% macro spark__with_small(names) %} /*+ broadcast({{ names | join(', ') }}) */{%- endmacro %}

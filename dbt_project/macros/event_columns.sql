@@ -1,18 +1,18 @@
 {#
   The columns that all silver event tables share, at the end of their select. Belongs here: what is said of an event
-  whatever its kind. Needs `in_report as events` joined with the rates and `bot_agents`.
+  whatever its kind. Needs them under the alias `events`.
 #}
-{% macro event_columns(has_money) -%}
+{% macro event_columns() -%}
     cast(events.currency as string) as currency,
     cast(events.source_currency as string) as source_currency,
-    cast({{ fx_missing('events', has_money) }} as boolean) as fx_missing,
-    cast({{ fx_stale('events', has_money) }} as boolean) as fx_stale,
+    cast(events.fx_missing as boolean) as fx_missing,
+    cast(events.fx_stale as boolean) as fx_stale,
     cast(events.ip as string) as ip,
     cast(events.user_agent as string) as user_agent,
     cast({{ upper_code('events.country') }} as string) as country,
     cast({{ lower_code('events.device') }} as string) as device,
     cast(events.consent as string) as consent,
-    cast({{ ivt_reason() }} as string) as ivt_reason,
+    cast(events.ivt_reason as string) as ivt_reason,
     cast(events.natural_duplicates as integer) as natural_duplicates,
     cast(events.possible_duplicates as integer) as possible_duplicates,
     cast(events.time_zone as string) as time_zone,

@@ -34,40 +34,42 @@ day_rates as (
 {%- endmacro %}
 
 {#-
-  Joins of the rates that lead from `events`.source_currency to `events`.currency, as `source_rate` and `own_rate`.
+  CTE `priced`: `in_report` with the billionths of a US dollar that a unit of source_currency (`source_rate`) and of
+  currency (`own_rate`) was worth on the event's day, null when not known, and
+    fx_missing  money of this event could not be converted, since no rate is known up to its day
+    fx_stale    it was converted by the rate of an earlier day
+  `has_money`: whether an event has any.
 -#}
-{% macro join_rates(events) -%}
-left join day_rates as source_rate
-    on {{ events }}.event_date = source_rate.event_date and {{ events }}.source_currency = source_rate.currency
-left join day_rates as own_rate
-    on {{ events }}.event_date = own_rate.event_date and {{ events }}.currency = own_rate.currency
+{% macro price_events(has_money) -%}
+priced as (
+    select{{ with_small(['source_rates', 'own_rates']) }}
+        in_report.*,
+        source_rates.usd_billionths_per_unit as source_rate,
+        own_rates.usd_billionths_per_unit as own_rate,
+        coalesce(
+            {{ has_money }} and in_report.source_currency <> in_report.currency
+            and (source_rates.currency is null or own_rates.currency is null), false
+        ) as fx_missing,
+        coalesce(
+            {{ has_money }} and in_report.source_currency <> in_report.currency
+            and (source_rates.is_stale or own_rates.is_stale), false
+        ) as fx_stale
+    from in_report
+    left join day_rates as source_rates
+        on in_report.event_date = source_rates.event_date and in_report.source_currency = source_rates.currency
+    left join day_rates as own_rates
+        on in_report.event_date = own_rates.event_date and in_report.currency = own_rates.currency
+)
 {%- endmacro %}
 
 {#-
-  `micros` of `events`.source_currency as micros of `events`.currency, rounded half away from zero; null when a rate
-  is not known. Whole numbers throughout, so that both engines and any order give the same.
+  `micros` of source_currency as micros of currency, of a row of `priced` that the alias `events` names, rounded half
+  away from zero; null when a rate is not known. Whole numbers throughout, so that both engines and any order give
+  the same.
 -#}
-{% macro in_own_currency(events, micros) -%}
+{% macro in_own_currency(micros) -%}
     case
-        when {{ micros }} is null or {{ events }}.source_currency = {{ events }}.currency then {{ micros }}
-        else cast({{ rounded_quotient(
-            wide(micros) ~ ' * source_rate.usd_billionths_per_unit', 'own_rate.usd_billionths_per_unit'
-        ) }} as bigint)
+        when {{ micros }} is null or events.source_currency = events.currency then {{ micros }}
+        else cast({{ rounded_quotient(wide(micros) ~ ' * events.source_rate', 'events.own_rate') }} as bigint)
     end
-{%- endmacro %}
-
-{#- Whether money of this event could not be converted, since no rate is known up to its day. -#}
-{% macro fx_missing(events, has_money) -%}
-    coalesce(
-        {{ has_money }} and {{ events }}.source_currency <> {{ events }}.currency
-        and (source_rate.currency is null or own_rate.currency is null), false
-    )
-{%- endmacro %}
-
-{#- Whether money of this event was converted by the rate of an earlier day. -#}
-{% macro fx_stale(events, has_money) -%}
-    coalesce(
-        {{ has_money }} and {{ events }}.source_currency <> {{ events }}.currency
-        and (source_rate.is_stale or own_rate.is_stale), false
-    )
 {%- endmacro %}

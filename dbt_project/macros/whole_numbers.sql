@@ -4,10 +4,8 @@
 
 {#- dividend / divisor rounded half away from zero; the divisor is positive. -#}
 {% macro rounded_quotient(dividend, divisor) -%}
-    case
-        when {{ dividend }} >= 0 then {{ integer_divide('2 * (' ~ dividend ~ ') + (' ~ divisor ~ ')', '2 * (' ~ divisor ~ ')') }}
-        else -{{ integer_divide('-2 * (' ~ dividend ~ ') + (' ~ divisor ~ ')', '2 * (' ~ divisor ~ ')') }}
-    end
+    case when {{ dividend }} < 0 then -1 else 1 end
+    * {{ integer_divide('2 * abs(' ~ dividend ~ ') + (' ~ divisor ~ ')', '2 * (' ~ divisor ~ ')') }}
 {%- endmacro %}
 
 {#-

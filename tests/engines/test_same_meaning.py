@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -170,6 +171,9 @@ LOCAL_DAYS = [
     for at, found in ((datetime.fromisoformat(first) - timedelta(microseconds=1), before), (first, then))
 ]
 
+JOINED = """select{{ with_small(['few']) }} count(few.n)
+    from (values (1), (2), (3)) as events (n) left join (values (2), (3)) as few (n) on events.n = few.n"""
+
 DISPATCHED = {
     "epoch_us": [
         *given(
@@ -195,6 +199,7 @@ DISPATCHED = {
         Case(f"{moment('2026-07-01 00:00:00.000001+00:00')} > {moment('2026-07-01 02:00:00+02:00')}", True),
         Case(moment("no time"), Fails(f"{MALFORMED.words}|invalid timestamp")),
     ],
+    "with_small": [Case(f"({JOINED})", 2)],
     "text_list_type": [
         Case(NO_LIST, None, "varchar[]"), Case(texts("'a', null, ''"), ("a", None, ""), "varchar[]"),
         Case(texts(""), (), "varchar[]"), Case(f"{texts('null')} = {texts('')}", False),
@@ -353,9 +358,10 @@ VERSIONS = rows(
 
 def rates(source_rate: int, own_rate: int) -> str:
     """One event in euros of an advertiser in francs, and what a unit of each is worth in billionths of a dollar."""
-    return f"""from (select 'EUR' as source_currency, 'CHF' as currency) as events
-        cross join (select {big(source_rate)} as usd_billionths_per_unit) as source_rate
-        cross join (select {big(own_rate)} as usd_billionths_per_unit) as own_rate"""
+    return f"""from (
+        select 'EUR' as source_currency, 'CHF' as currency,
+            {big(source_rate)} as source_rate, {big(own_rate)} as own_rate
+    ) as events"""
 
 
 BUILT_ON_THEM = {
@@ -380,15 +386,15 @@ BUILT_ON_THEM = {
     "in_own_currency": [
         *given(
             "in_own_currency",
-            ("events", "10", (12,)),  # 10 × 1.1 / 0.9 = 12.2
-            ("events", "-10", (-12,)), ("events", "0", (0,)), ("events", NO_NUMBER, (None,)),
-            ("events", big(LARGEST // 2), ((2 * (LARGEST // 2) * 11 + 9) // 18,)), ("events", big(LARGEST), OVERFLOW),
-            ("events", big(-LARGEST), OVERFLOW),
+            ("10", (12,)),  # 10 × 1.1 / 0.9 = 12.2
+            ("-10", (-12,)), ("0", (0,)), (NO_NUMBER, (None,)),
+            (big(LARGEST // 2), ((2 * (LARGEST // 2) * 11 + 9) // 18,)), (big(LARGEST), OVERFLOW),
+            (big(-LARGEST), OVERFLOW),
             kind="bigint", source=rates(1_100_000_000, 900_000_000),
         ),
-        *given("in_own_currency", ("events", "1", (1,)), ("events", "-1", (-1,)), source=rates(1, 2)),
-        *given("in_own_currency", ("events", big(LARGEST), OVERFLOW), source=rates(LARGEST, 1)),
-        *given("in_own_currency", ("events", big(LARGEST), (LARGEST,)), source=rates(10**18, 10**18)),
+        *given("in_own_currency", ("1", (1,)), ("-1", (-1,)), source=rates(1, 2)),
+        *given("in_own_currency", (big(LARGEST), OVERFLOW), source=rates(LARGEST, 1)),
+        *given("in_own_currency", (big(LARGEST), (LARGEST,)), source=rates(10**18, 10**18)),
     ],
     "share_floor": given(
         "share_floor",
@@ -790,6 +796,18 @@ def test_every_zone_that_passes_for_one_has_its_days_on_both_engines(engine: Eng
     source = ", ".join(f"('{zone}')" for zone in zones)
     _, found = engine.run(f"select zone, {', '.join(days)} from (values {source}) as zones (zone) order by zone")
     assert found == [(zone, *[each.astimezone(pytz.timezone(zone)).date() for each in AT]) for zone in zones]
+
+
+def test_spark_joins_small_tables_without_moving_the_events(tmp_path: Path) -> None:
+    (sql,) = rendered([JOINED], "spark", Settings(lake=str(tmp_path)))
+    on_spark("set spark.sql.autoBroadcastJoinThreshold=-1")  # only the hint is left
+    try:
+        _, ((hinted,),) = on_spark(f"explain {sql}")
+        _, ((plan,),) = on_spark(f"explain {sql.replace('/*+', '/*')}")
+    finally:
+        on_spark("reset spark.sql.autoBroadcastJoinThreshold")
+    assert "BroadcastHashJoin" in hinted
+    assert "BroadcastHashJoin" not in plan
 
 
 def test_every_macro_that_differs_by_engine_is_tried() -> None:

@@ -47,6 +47,10 @@ in_campaign as (
 
 {{ rates_of_days() }},
 
+{{ price_events(
+    'coalesce(in_report.source_floor_micros, in_report.source_bid_micros, in_report.source_clearing_micros) is not null'
+) }},
+
 {{ judge_user_agents() }}
 
 select
@@ -66,18 +70,13 @@ select
     cast(events.creative_id as string) as creative_id,
     cast(events.has_bid as boolean) as has_bid,
     cast(coalesce(events.won, false) as boolean) as won,
-    cast({{ in_own_currency('events', 'events.source_floor_micros') }} as bigint) as floor_micros,
-    cast({{ in_own_currency('events', 'events.source_bid_micros') }} as bigint) as bid_micros,
-    cast({{ in_own_currency('events', 'events.source_clearing_micros') }} as bigint) as price_micros,
+    cast({{ in_own_currency('events.source_floor_micros') }} as bigint) as floor_micros,
+    cast({{ in_own_currency('events.source_bid_micros') }} as bigint) as bid_micros,
+    cast({{ in_own_currency('events.source_clearing_micros') }} as bigint) as price_micros,
     cast(events.source_floor_micros as bigint) as source_floor_micros,
     cast(events.source_bid_micros as bigint) as source_bid_micros,
     cast(events.source_clearing_micros as bigint) as source_price_micros,
-    {{ event_columns(
-        'coalesce(events.source_floor_micros, events.source_bid_micros, events.source_clearing_micros) is not null'
-    ) }}
-from in_report as events
+    {{ event_columns() }}
+from events
 left join sites
     on {{ lower_code('events.site') }} = sites.site and {{ holds_at('sites', 'events.event_ts') }}
-{{ join_rates('events') }}
-left join bot_agents
-    on events.user_agent = bot_agents.user_agent

@@ -31,6 +31,8 @@ in_campaign as (
 
 {{ rates_of_days() }},
 
+{{ price_events('in_report.source_price_micros is not null') }},
+
 {{ judge_user_agents() }}
 
 select
@@ -44,10 +46,7 @@ select
     cast(events.impression_id as string) as impression_id,
     cast(events.click_window_days as integer) as click_window_days,
     cast(events.url as string) as url,
-    cast({{ in_own_currency('events', 'events.source_price_micros') }} as bigint) as price_micros,
+    cast({{ in_own_currency('events.source_price_micros') }} as bigint) as price_micros,
     cast(events.source_price_micros as bigint) as source_price_micros,
-    {{ event_columns('events.source_price_micros is not null') }}
-from in_report as events
-{{ join_rates('events') }}
-left join bot_agents
-    on events.user_agent = bot_agents.user_agent
+    {{ event_columns() }}
+from events

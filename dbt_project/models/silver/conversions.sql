@@ -35,23 +35,32 @@ in_campaign as (
 
 {{ rates_of_days() }},
 
+{{ price_events('in_report.source_revenue_micros is not null') }},
+
 {{ judge_user_agents() }},
 
-priced as (
+valued as (
     select
         events.*,
         {{ credit_owner('events.advertiser_id', 'events.campaign_id') }} as owner,
         nullif({{ trimmed('events.order_id') }}, '') as order_key,
         {{ lower_code('events.conversion_type') }} as action,
         coalesce({{ lower_code('events.status') }}, 'completed') as state,
-        coalesce({{ lower_code('events.status') }}, 'completed') in ('cancelled', 'canceled', 'refunded')
-        or coalesce(events.source_revenue_micros, 0) < 0 as is_adjustment,
-        {{ in_own_currency('events', 'events.source_revenue_micros') }} as revenue_micros
-    from in_report as events
-    {{ join_rates('events') }}
+        {{ in_own_currency('events.source_revenue_micros') }} as revenue_micros
+    from events
 ),
 
 placed as (
+    select
+        *,
+        state in ('cancelled', 'canceled', 'refunded') or coalesce(source_revenue_micros, 0) < 0 as is_adjustment,
+        state in ('cancelled', 'canceled') or coalesce(source_revenue_micros, 0) = 0 as takes_back_all,
+        {#- Records without an order are orders of their own, else one window would hold all of them. #}
+        case when owner is null or order_key is null then event_id end as no_order
+    from valued
+),
+
+compared_in_time as (
     select
         *,
         lag(event_date) over (
@@ -59,8 +68,17 @@ placed as (
         ) as day_before_in_order,
         lag(event_ts) over (
             partition by user_id, campaign_id, action, is_adjustment order by event_ts, event_id
-        ) as same_action_before
-    from priced
+        ) as same_action_before,
+        {{ count_where('is_adjustment and no_order is null') }} over within_horizon as adjustments,
+        {{ count_where('is_adjustment and no_order is null and takes_back_all') }} over within_horizon as voids,
+        sum(case when is_adjustment and no_order is null then abs(revenue_micros) end) over within_horizon
+            as taken_back_micros
+    from placed
+    window
+        within_horizon as (
+            partition by owner, order_key, no_order order by event_date
+            range between current row and interval '{{ horizon }}' day following
+        )
 ),
 
 judged as (
@@ -76,26 +94,7 @@ judged as (
                 and {{ epoch_us('event_ts') }} - {{ epoch_us('same_action_before') }}
                 <= {{ days_in_us('click_window_days') }} then 'counted_once'
         end as uncounted_reason
-    from placed
-),
-
-adjusted as (
-    select
-        orders.event_date,
-        orders.event_id,
-        {{ count_where(
-            "adjustments.state in ('cancelled', 'canceled') or coalesce(adjustments.source_revenue_micros, 0) = 0"
-        ) }} > 0 as is_void,
-        sum(abs(coalesce(adjustments.revenue_micros, 0))) as taken_back_micros
-    from judged as orders
-    inner join judged as adjustments
-        on
-            orders.owner = adjustments.owner
-            and orders.order_key = adjustments.order_key
-            and orders.event_date <= adjustments.event_date
-            and {{ days_after('orders.event_date', horizon) }} >= adjustments.event_date
-    where orders.uncounted_reason is null and adjustments.is_adjustment
-    group by orders.event_date, orders.event_id
+    from compared_in_time
 )
 
 select
@@ -110,19 +109,14 @@ select
     cast(events.state as string) as status,
     cast(events.uncounted_reason is null as boolean) as counted,
     cast(events.uncounted_reason as string) as uncounted_reason,
-    cast(adjusted.event_id is not null as boolean) as refunded,
+    cast(events.uncounted_reason is null and events.adjustments > 0 as boolean) as refunded,
     cast(events.revenue_micros as bigint) as revenue_micros,
     cast(case
-        when events.uncounted_reason is not null or adjusted.is_void then 0
+        when events.uncounted_reason is not null or events.voids > 0 then 0
         else
             coalesce(events.revenue_micros, 0)
-            - least(coalesce(events.revenue_micros, 0), coalesce(adjusted.taken_back_micros, 0))
+            - least(coalesce(events.revenue_micros, 0), coalesce(events.taken_back_micros, 0))
     end as bigint) as order_revenue_micros,
     cast(events.source_revenue_micros as bigint) as source_revenue_micros,
-    {{ event_columns('events.source_revenue_micros is not null') }}
+    {{ event_columns() }}
 from judged as events
-left join adjusted
-    on events.event_date = adjusted.event_date and events.event_id = adjusted.event_id
-{{ join_rates('events') }}
-left join bot_agents
-    on events.user_agent = bot_agents.user_agent

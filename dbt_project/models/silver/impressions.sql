@@ -43,6 +43,8 @@ in_campaign as (
 
 {{ rates_of_days() }},
 
+{{ price_events('in_report.source_price_micros is not null') }},
+
 {{ judge_user_agents() }}
 
 select
@@ -60,12 +62,9 @@ select
     cast(events.url as string) as url,
     cast(events.auction_id as string) as auction_id,
     cast(events.viewable as boolean) as viewable,
-    cast({{ in_own_currency('events', 'events.source_price_micros') }} as bigint) as price_micros,
+    cast({{ in_own_currency('events.source_price_micros') }} as bigint) as price_micros,
     cast(events.source_price_micros as bigint) as source_price_micros,
-    {{ event_columns('events.source_price_micros is not null') }}
-from in_report as events
+    {{ event_columns() }}
+from events
 left join sites
     on {{ lower_code('events.site') }} = sites.site and {{ holds_at('sites', 'events.event_ts') }}
-{{ join_rates('events') }}
-left join bot_agents
-    on events.user_agent = bot_agents.user_agent
