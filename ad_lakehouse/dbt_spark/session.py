@@ -30,6 +30,7 @@ DELTA: Mapping[str, str] = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
+JAVA_OPTIONS = "spark.driver.extraJavaOptions"
 LOCAL: Mapping[str, str] = {
     "spark.sql.catalogImplementation": "in-memory",  # no Derby database in the working folder
     "spark.ui.enabled": "false",
@@ -38,7 +39,12 @@ LOCAL: Mapping[str, str] = {
     "spark.driver.host": "127.0.0.1",
     # Defaults are made for clusters (200 and 50 tasks); a lake on one machine is mostly small.
     "spark.sql.shuffle.partitions": "8",
-    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
+    # The default, 10 MB, counts what a join is made of, not what is left after a filter.
+    "spark.sql.autoBroadcastJoinThreshold": "32m",
+    # Java would interpret methods of more than 8,000 bytes for ever, and a model with a dozen joins is one such; and it
+    # would drop compiled code, and compile it again, when 240 MB are full.
+    JAVA_OPTIONS: "-XX:-DontCompileHugeMethods -XX:ReservedCodeCacheSize=512m",
 }
 LOG = "spark.log"
 LOGGING = """status=off
@@ -143,8 +149,8 @@ def launch(config: Mapping[str, str], folder: Path) -> None:
     logging_config = folder / "log4j2.properties"
     logging_config.write_text(LOGGING)
     conf = SparkConf(loadDefaults=False).setAll(list(config.items()))
-    own = config.get("spark.driver.extraJavaOptions", "")
-    conf.set("spark.driver.extraJavaOptions", f"-Dlog4j2.configurationFile={logging_config} {own}".strip())
+    own = config.get(JAVA_OPTIONS, "")
+    conf.set(JAVA_OPTIONS, f"-Dlog4j2.configurationFile={logging_config} {own}".strip())
     with (folder / LOG).open("ab") as log:
         SparkContext._gateway = launch_gateway(conf, {"stdout": log, "stderr": log})
         SparkContext._jvm = SparkContext._gateway.jvm
