@@ -1,6 +1,6 @@
 {#
   The columns that all silver event tables share, at the end of their select. Belongs here: what is said of an event
-  whatever its kind. Needs them under the alias `events`.
+  whatever its kind. Needs rows of the CTE `events` (ivt.sql) under that alias.
 #}
 {% macro event_columns() -%}
     cast(events.currency as string) as currency,
