@@ -4,6 +4,7 @@ Belongs here: wall time, CPU seconds and peak memory of a step. Not here: what t
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def report(step: Callable[[], int]) -> None:
     seconds = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
-    peak = after.ru_maxrss * 1024
+    peak = peak_of(os.getpid())  # ru_maxrss would begin with the peak of the process that started this one
     for child in psutil.Process().children(recursive=True):
         cpu += child.cpu_times().user + child.cpu_times().system
         peak += peak_of(child.pid)
