@@ -64,8 +64,10 @@ def land(
     """Land what is new on the topics (or, with --files, in a folder), each record exactly once."""
     from ad_lakehouse import printing
     from ad_lakehouse.landing import land_all
+    from kafka_sinks.memory import give_freed_memory_back
 
     settings = settings_for(lake)
+    give_freed_memory_back()
     with console.status("Landing …") as status:
         report = land_all(
             lake_of(settings),

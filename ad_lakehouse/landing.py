@@ -13,8 +13,9 @@ from ad_lakehouse.files.landing import FileReport, check_folder, land_files
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import Settings
 from kafka_sinks.cluster import Cluster, TopicMissing
-from kafka_sinks.sink import LandReport, land_topic
+from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import Source, bronze_schema, load_sources
+from kafka_sinks.topic_run import LandReport
 
 
 @dataclass

@@ -35,8 +35,15 @@ class KafkaSettings(Part):
 class LandingSettings(Part):
     """What landing accepts and how much memory it may use."""
 
-    max_batch_rows: int = Field(100_000, gt=0, description="Larger batches cost memory and gain little speed")
-    max_batch_bytes: int = Field(128 << 20, gt=0, description="Bytes of payload held at once")
+    max_batch_rows: int = Field(50_000, gt=0, description="Larger batches cost memory and gain little speed")
+    max_batch_bytes: int = Field(128 << 20, gt=0, description="Bytes of payload held at once by one run of one topic")
+    memory_bytes: int = Field(1 << 30, ge=512 << 20, description="Bound of the memory of the service (land --follow)")
+    max_age_seconds: float = Field(
+        30.0, gt=0, description="The service commits what it holds at the latest after this time"
+    )
+    stall_seconds: float = Field(
+        300.0, gt=0, description="The service calls a partition stalled that stands so long though the topic has more"
+    )
     past_days: int = Field(400, ge=0, description="Event times older than this are rejected")
     future_days: int = Field(1, ge=0)
     settle_seconds: float = Field(2.0, ge=0, description="Files of the drop folder written to within this time wait")

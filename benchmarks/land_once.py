@@ -6,11 +6,13 @@ from dataclasses import replace
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.settings import load_settings
 from benchmarks.measure import report
+from kafka_sinks.memory import give_freed_memory_back
 from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import load_sources
 
 
 def land(lake: str, bootstrap: str, topic: str, name: str, registry: str = "") -> int:
+    give_freed_memory_back()
     settings = load_settings(lake=lake, kafka={"bootstrap_servers": bootstrap, "schema_registry": registry})
     source = replace(load_sources(None)[name], topic=topic)
     landed = land_topic(Lake(lake), source, settings)

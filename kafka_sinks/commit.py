@@ -16,16 +16,19 @@ from datetime import date
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, Schema, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction
+from obstore.exceptions import BaseError as StoreError
 
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.lake.data_files import DAY, write_files
 from ad_lakehouse.lake.log import BATCH_KEY
 from ad_lakehouse.lake.retention import retained_from
 
 ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
-WRITER = WriterProperties(compression="ZSTD", compression_level=1)
+SPREAD = ("event_id", "_offset", "_row")  # columns whose values do not repeat
 
 
 class CommitContended(LakehouseError):
@@ -74,8 +77,9 @@ class BronzeTable:
     def __init__(self, lake: Lake, name: TableName, schema: pa.Schema, description: str = "") -> None:
         """Creates the table when it is not there, and adds columns that the source has got since."""
         self.name = name
+        self.conflicts = 0  # commits that another writer was before
         self._lake, self._schema = lake, schema
-        self._handle = lake.create(name, schema, partition_by=["event_date"], description=description)
+        self._handle = lake.create(name, schema, partition_by=[DAY], description=description)
         self._evolve()
 
     @property
@@ -102,17 +106,21 @@ class BronzeTable:
         `prepare` is called again, with a newer table, whenever another writer was first. Raises `CommitContended`
         after many such losses.
         """
+        written: tuple[pa.Table, Sequence[AddAction]] | None = None
         for _ in range(ATTEMPTS):
             commit = prepare(self)
             if commit is None:
                 return None
             delivered = [dict(each.note) for each in commit.deliveries]
             try:
-                self._write(commit, {"batch": batch_id, **note, "delivered": delivered})
+                if written is None or written[0] is not commit.rows:
+                    written = (commit.rows, self._write(commit.rows))
+                self._commit(written[1], commit, {"batch": batch_id, **note, "delivered": delivered})
             except CommitFailedError:
+                self.conflicts += 1
                 self.refresh()
                 continue
-            except (DeltaError, OSError) as error:  # a full disk, an object store that refuses
+            except (DeltaError, OSError, StoreError) as error:  # a full disk, an object store that refuses
                 raise WriteFailed(
                     f"{self.name}: a batch could not be written: {str(error).splitlines()[0]}.",
                     remedy="Make room or mend the store, then land again: it goes on behind the last commit.",
@@ -123,17 +131,22 @@ class BronzeTable:
             remedy="Nothing is lost. Land again, with fewer writers of this table at once.",
         )
 
-    def _write(self, commit: Commit, note: Mapping[str, Any]) -> None:
-        write_deltalake(
-            self._handle,
-            self._fitted(commit.rows),
-            mode="append",
-            writer_properties=WRITER,
+    def _write(self, rows: pa.Table) -> Sequence[AddAction]:
+        store = self._lake.store(self.name.layer, self.name.table)
+        return write_files(store, self._fitted(rows), without_dictionary=SPREAD) if rows.num_rows else []
+
+    def _commit(self, files: Sequence[AddAction], commit: Commit, note: Mapping[str, Any]) -> None:
+        self._handle.create_write_transaction(
+            list(files),
+            "append",
+            self._handle.schema(),
+            [DAY],
             commit_properties=CommitProperties(
                 custom_metadata={BATCH_KEY: json.dumps(note)},
                 app_transactions=[Transaction(each.app_id, each.version) for each in commit.deliveries],
             ),
         )
+        self._handle.update_incremental()  # the call leaves the handle at the version it was opened with
 
     def _evolve(self) -> None:
         """Adds the columns that the source has got since the table was made. Another writer may do so first."""

@@ -1,17 +1,18 @@
-"""Reading ranges of offsets from Kafka as bounded Arrow batches.
+"""Reading a topic from Kafka as Arrow batches: the consumer, what it tells, the records as columns.
 
-Belongs here: the consumer, its memory, the end of a range. Not here: what the bytes mean (decode/), which ranges
-(positions.py), keeping the rows (commit.py).
+Belongs here: the client and its memory, events that are no records, messages to columns, the batch that grows.
+Not here: which offsets (read_range.py, member.py), what the bytes mean (decode/), keeping the rows (commit.py).
 
-No consumer group is joined: the ranges are assigned, since the table's log says where to go on. Under
-`read_committed` a partition's end shows as an end-of-partition event, whose offset lies behind transaction
-markers, aborted records and offsets that compaction removed; so the position passes over them.
+Kafka's committed offsets are never read: the table's log says where to go on. Under `read_committed` a partition's
+end shows as an end-of-partition event, whose offset lies behind transaction markers, aborted records and offsets
+that compaction removed; so the position passes over them.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +20,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.settings import KafkaSettings
-from kafka_sinks.cluster import MISSING, Cluster, KafkaUnreachable, Topic, TopicMissing, client_config, connect
+from kafka_sinks.cluster import MISSING, Cluster, Topic, TopicMissing, client_config, connect
+from kafka_sinks.memory import RARE_COLLECTION
 from kafka_sinks.positions import Gap, Range, position_lost
 
-CHUNK = 10_000  # messages a call: fewer cost calls, more cost memory for message objects
-PREFETCH_BYTES = 32 << 20  # what librdkafka may hold ahead of us
+CHUNK = 2_000  # messages a call: fewer cost calls, more leave the processor's cache before they are columns
+PREFETCH_BYTES = 8 << 20  # what librdkafka may hold ahead of us
 WAIT_SECONDS = 0.1  # consume() waits this long for a full chunk, also when the end has been reached
-PATIENCE_SECONDS = 30.0  # silence after which the broker counts as gone
-IDLE_SECONDS = 2.0  # silence after which the topic is asked for: a deleted topic is just silent
+TYPICAL_BYTES = 100_000  # of a record that nobody has seen: careful at first, corrected by what comes
 LAST_MILLISECOND = 253_402_300_799_999  # 9999-12-31; a producer may send any 64-bit number
 HEADERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))
 
@@ -56,22 +57,24 @@ class Batch:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of payloads, keys and headers."""
+        return int(self.payloads.nbytes + self.keys.nbytes + self.headers.nbytes)
+
     def records(self, partition: int, from_offset: int) -> int:
         """Records of a partition at or above an offset."""
         offsets = self.offsets.to_numpy()
         return int(np.count_nonzero((self.partitions.to_numpy() == partition) & (offsets >= from_offset)))
 
 
-class Reader:
-    """Reads the ranges of one topic; a context manager that closes the consumer."""
+class TopicConsumer:
+    """A consumer of one topic; a context manager that closes it."""
 
-    def __init__(
-        self, settings: KafkaSettings, cluster: Cluster, topic: Topic, *, patience: float = PATIENCE_SECONDS
-    ) -> None:
-        self._cluster, self._topic, self._patience = cluster, topic, patience
-        self._last_error = ""
-        self._stopped = False
-        self._consumer = connect(
+    def __init__(self, settings: KafkaSettings, cluster: Cluster, topic: Topic, **config: Any) -> None:
+        self.cluster, self.topic = cluster, topic
+        self.last_error = ""
+        self.consumer = connect(
             Consumer,
             client_config(settings, self._remember)
             | {
@@ -86,132 +89,166 @@ class Reader:
                 "queued.min.messages": 1_000_000,
                 "queued.max.messages.kbytes": PREFETCH_BYTES >> 10,
                 "fetch.queue.backoff.ms": 10,
+                **config,
             },
         )
 
-    def __enter__(self) -> "Reader":
+    def __enter__(self) -> Self:
+        RARE_COLLECTION.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._consumer.close()
+        RARE_COLLECTION.__exit__()
+        self.consumer.close()
 
-    def batches(self, ranges: Mapping[int, Range], *, max_rows: int, max_bytes: int) -> Iterator[Batch]:
-        """Batches of at most `max_rows` records and about `max_bytes` of payload until each range is read.
+    def poll(self, at_most: int) -> tuple[list[Message], list[tuple[int, int]]]:
+        """Records that have come, and (partition, offset) of each end of a partition that was reached.
 
-        Raises `PositionLost`, `TopicMissing`, `KafkaUnreachable` or `ReadFailed`.
+        Raises `PositionLost`, `TopicMissing` or `ReadFailed`.
         """
-        pending = {partition: each for partition, each in ranges.items() if each.start < each.end}
-        if not pending:
-            return
-        self._consumer.assign([TopicPartition(self._topic.name, p, each.start) for p, each in pending.items()])
-        position = {partition: each.start for partition, each in pending.items()}
-        begun = dict(position)
-        held: list[Batch] = []
-        rows = size = 0
-        typical = 100_000  # bytes of a record: careful at first, corrected by what comes
-        heard = time.monotonic()
-        while pending and not self._stopped:
-            left = sum(pending[partition].end - position[partition] for partition in pending)
-            room = max(1, (max_bytes - size) // typical)
-            messages = self._consumer.consume(min(CHUNK, max_rows - rows, room, left), WAIT_SECONDS)
-            if messages:
-                heard = time.monotonic()
-            else:
-                self._endure(time.monotonic() - heard)
-            events = [message for message in messages if message.error() is not None]
-            records = [message for message in messages if message.error() is None] if events else messages
-            ended = [self._ended(event) for event in events]
-            if records:
-                chunk = as_batch(records, position, pending)
-                del records, messages
-                held.append(chunk)
-                rows += len(chunk)
-                size += chunk.payloads.nbytes + chunk.keys.nbytes + chunk.headers.nbytes
-                typical = max(1, size // max(rows, 1))
-            position |= {p: max(position[p], offset) for p, offset in ended if p in pending}
-            for partition in [p for p, each in pending.items() if position[p] >= each.end]:
-                # What lies beyond the frozen end was not there when the run began: it is the next run's.
-                position[partition] = pending.pop(partition).end
-                self._consumer.pause([TopicPartition(self._topic.name, partition)])
-            if rows >= max_rows or size >= max_bytes or not pending:
-                moved = {p: Range(begun[p], to) for p, to in position.items() if to > begun[p]}
-                yield joined(held, moved)
-                held, rows, size, begun = [], 0, 0, dict(position)
+        messages = self.consumer.consume(at_most, WAIT_SECONDS)
+        if not any(map(Message.error, messages)):
+            return messages, []
+        records = [message for message in messages if message.error() is None]
+        ends = [self._end_of(message) for message in messages if message.error() is not None]
+        return records, [end for end in ends if end is not None]
 
-    def stop(self) -> None:
-        """Ends `batches` at its next look, whichever thread reads it."""
-        self._stopped = True
-
-    def show_position(self, positions: Mapping[int, int]) -> str:
+    def show_position(self, positions: Mapping[int, int], *, wait: bool = True) -> str:
         """Commits positions to the consumer group, for lag displays only; returns why it could not, or ''."""
-        told = [TopicPartition(self._topic.name, partition, offset) for partition, offset in positions.items()]
+        told = [TopicPartition(self.topic.name, partition, offset) for partition, offset in positions.items()]
         try:
-            self._consumer.commit(offsets=told, asynchronous=False)
+            self.consumer.commit(offsets=told, asynchronous=not wait)
         except KafkaException as error:
             return str(error.args[0].str())
         return ""
 
-    def _ended(self, message: Message) -> tuple[int, int]:
-        """The partition and offset of an end-of-partition event; raises on any other."""
+    def _end_of(self, message: Message) -> tuple[int, int] | None:
+        """The partition and offset of an end-of-partition event, None for what passes; raises on any other."""
         error, partition = message.error(), message.partition()
         if error.code() == KafkaError._PARTITION_EOF:
             return partition, message.offset()
-        place = f"{self._topic.name}[{partition}] at offset {message.offset()}"
+        if error.code() == KafkaError._MAX_POLL_EXCEEDED:
+            return None  # the group has given our partitions away; the next poll joins again
+        place = f"{self.topic.name}[{partition}] at offset {message.offset()}"
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            low = self._cluster.watermarks(self._topic)[partition].low
-            raise position_lost([Gap(self._topic.name, self._topic.topic_id, partition, message.offset(), low)])
+            low = self.cluster.watermarks(self.topic)[partition].low
+            raise position_lost([Gap(self.topic.name, self.topic.topic_id, partition, message.offset(), low)])
         if error.code() in MISSING:
-            raise TopicMissing(f"Topic {self._topic.name} was deleted while it was read.", remedy="Create it again.")
+            raise TopicMissing(f"Topic {self.topic.name} was deleted while it was read.", remedy="Create it again.")
         # Not skipped: librdkafka goes on behind records that it could not read, and they would be lost.
         raise ReadFailed(f"{place}: {error.str()}.", remedy="Land again; if it stays, repair the topic at this offset.")
 
-    def _endure(self, silent: float) -> None:
-        """Nothing came for `silent` seconds: raises when the topic is gone or patience ends."""
-        if silent > self._patience:
-            raise KafkaUnreachable(
-                f"Kafka sent nothing of {self._topic.name} for {self._patience:.0f} s{self._told()}.",
-                remedy="Check the broker, then land again: it goes on where it stopped.",
-            )
-        if silent > IDLE_SECONDS and not self._last_error:
-            self._cluster.check_same(self._topic)
-
-    def _told(self) -> str:
-        return f" ({self._last_error})" if self._last_error else ""
-
     def _remember(self, error: KafkaError) -> None:
-        self._last_error = error.str()
+        self.last_error = error.str()
 
 
-def as_batch(records: list[Message], position: dict[int, int], pending: Mapping[int, Range]) -> Batch:
-    """Messages as Arrow columns without those at or beyond their range's end; moves `position` behind them."""
-    partitions = np.array([record.partition() for record in records], dtype=np.int32)
-    offsets = np.array([record.offset() for record in records], dtype=np.int64)
-    inside = np.ones(len(records), dtype=bool)
+class Growing:
+    """The batch that is being read, and the next offset of each partition that is read."""
+
+    def __init__(self, positions: Mapping[int, int]) -> None:
+        self.positions = dict(positions)
+        self.rows = self.nbytes = 0
+        self.typical = TYPICAL_BYTES
+        self.since: float | None = None  # monotonic time when the first position moved
+        self._begun = dict(positions)
+        self._chunks: list[Batch] = []
+
+    def read_from(self, positions: Mapping[int, int]) -> None:
+        """Partitions that are read from now on."""
+        self.positions |= positions
+        self._begun |= positions
+
+    def drop(self, partitions: Collection[int]) -> None:
+        """Forgets partitions and what was read of them."""
+        for partition in partitions:
+            self.positions.pop(partition, None)
+            self._begun.pop(partition, None)
+        self._chunks = [chunk for chunk in (without(each, partitions) for each in self._chunks) if len(chunk)]
+        self.rows, self.nbytes = sum(map(len, self._chunks)), sum(chunk.nbytes for chunk in self._chunks)
+
+    def add(self, records: list[Message], ends: Mapping[int, int] | None = None) -> None:
+        """Records behind the positions and below `ends` (exclusive, by partition); moves the positions."""
+        chunk = as_batch(records, self.positions, ends or {})
+        if not len(chunk):
+            return
+        self._chunks.append(chunk)
+        self.rows += len(chunk)
+        self.nbytes += chunk.nbytes
+        self.typical = max(1, self.nbytes // self.rows)
+        self._touch()
+
+    def reach(self, partition: int, offset: int) -> None:
+        """Moves a position over offsets that hold no record."""
+        if offset > self.positions.get(partition, offset):
+            self.positions[partition] = offset
+            self._touch()
+
+    def take(self) -> Batch | None:
+        """What has been read since the last call; None when no position has moved."""
+        moved = {p: Range(self._begun[p], to) for p, to in self.positions.items() if to > self._begun[p]}
+        self.since = None
+        if not moved:
+            return None
+        batch = joined(self._chunks, moved)
+        self._chunks, self._begun, self.rows, self.nbytes = [], dict(self.positions), 0, 0
+        return batch
+
+    def _touch(self) -> None:
+        if self.since is None:
+            self.since = time.monotonic()
+
+
+def as_batch(records: list[Message], positions: dict[int, int], ends: Mapping[int, int]) -> Batch:
+    """Messages as columns; moves `positions` behind them.
+
+    Left out are those of partitions without a position, before their position (the client may still hold records
+    of a partition that it lost meanwhile), and at or beyond the partition's end.
+    """
+    partitions = np.fromiter(map(Message.partition, records), np.int32, len(records))
+    offsets = np.fromiter(map(Message.offset, records), np.int64, len(records))
+    inside = np.zeros(len(records), dtype=bool)
     for partition in np.unique(partitions).tolist():
+        if partition not in positions:
+            continue
         of_partition = partitions == partition
-        end = pending[partition].end if partition in pending else position[partition]
-        inside &= ~of_partition | (offsets < end)
-        position[partition] = min(end, int(offsets[of_partition][-1]) + 1)
+        end = ends.get(partition, np.iinfo(np.int64).max)
+        inside |= of_partition & (offsets >= positions[partition]) & (offsets < end)
+        positions[partition] = max(positions[partition], min(end, int(offsets[of_partition][-1]) + 1))
     if not inside.all():
         records = [record for record, keep in zip(records, inside.tolist(), strict=True) if keep]
         partitions, offsets = partitions[inside], offsets[inside]
-    headers = [record.headers() for record in records]
+    headers = list(map(Message.headers, records))
+    stamps = chain.from_iterable(map(Message.timestamp, records))
     return Batch(
-        payloads=pa.array([record.value() for record in records], pa.binary()),
-        keys=pa.array([record.key() for record in records], pa.binary()),
+        payloads=pa.array(list(map(Message.value, records)), pa.binary()),
+        keys=pa.array(list(map(Message.key, records)), pa.binary()),
         headers=pa.array(headers, HEADERS) if any(headers) else pa.nulls(len(records), HEADERS),
-        times=record_times([record.timestamp() for record in records]),
+        times=record_times(np.fromiter(stamps, np.int64, 2 * len(records))),
         partitions=pa.array(partitions),
         offsets=pa.array(offsets),
         ranges={},
     )
 
 
-def record_times(stamps: list[tuple[int, int]]) -> pa.TimestampArray:
-    """Kafka's (kind, milliseconds) as timestamps; null when there is none, or none that a clock can show."""
-    kinds, milliseconds = np.array(stamps, dtype=np.int64).reshape(-1, 2).T
+def record_times(stamps: np.ndarray[Any, np.dtype[np.int64]]) -> pa.TimestampArray:
+    """Kafka's kind and milliseconds, in turn, as timestamps; null when there is none, or none that a clock can show."""
+    kinds, milliseconds = stamps[0::2], stamps[1::2]
     known = (kinds != 0) & (milliseconds >= 0) & (milliseconds <= LAST_MILLISECOND)
     return pa.array(np.where(known, milliseconds, 0) * 1_000, pa.int64(), mask=~known).cast(pa.timestamp("us", "UTC"))
+
+
+def without(batch: Batch, partitions: Collection[int]) -> Batch:
+    """The batch but for the records of some partitions."""
+    kept = pa.array(~np.isin(batch.partitions.to_numpy(), list(partitions)))
+    return replace(
+        batch,
+        payloads=batch.payloads.filter(kept),
+        keys=batch.keys.filter(kept),
+        headers=batch.headers.filter(kept),
+        times=batch.times.filter(kept),
+        partitions=batch.partitions.filter(kept),
+        offsets=batch.offsets.filter(kept),
+    )
 
 
 def joined(chunks: list[Batch], ranges: Mapping[int, Range]) -> Batch:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties
+from deltalake import CommitProperties, WriterProperties
 from deltalake.exceptions import CommitFailedError
 
 from ad_lakehouse.files.quarantine import EVERYTHING, Filter
@@ -25,11 +25,12 @@ from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import BATCH_KEY
 from ad_lakehouse.lake.views import Snapshot, connect
 from ad_lakehouse.settings import Settings
-from kafka_sinks.commit import ATTEMPTS, WRITER, BronzeTable, CommitContended
+from kafka_sinks.commit import ATTEMPTS, BronzeTable, CommitContended
 from kafka_sinks.decode import SchemaRegistry, decode_batch, open_registry, parse_header
 from kafka_sinks.origin import bronze_rows, origins, reasons, reject_before
 from kafka_sinks.sources import Source, bronze_schema
 
+WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 SAME_ROW = (
     "t.event_date is null and t._batch = s._batch and coalesce(t._partition, -1) = coalesce(s._partition, -1) "
     "and coalesce(t._offset, t._row) = coalesce(s._offset, s._row)"

@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kafka_sinks.decode.columns import Column, Extracted, blank, octet, one_array, present, query, replace, utf8
-from kafka_sinks.decode.verdicts import Mask, Verdicts, rows_of, shown
+from kafka_sinks.decode.json_plain import plain_records
+from kafka_sinks.decode.json_values import unquoted
+from kafka_sinks.decode.verdicts import Mask, Rows, Verdicts, rows_of, shown
 from kafka_sinks.sources import Source
 
 WHITESPACE = " \t\n\r"
@@ -28,6 +30,32 @@ Path = tuple[str, ...]
 def extract_json(source: Source, payloads: pa.BinaryArray, verdicts: Verdicts) -> Extracted:
     """Columns of the source's fields as text, with the faults invalid_json, not_a_record and empty."""
     texts = _texts(payloads, verdicts)
+    plain, columns = plain_records(source, texts)
+    rest = rows_of(~plain)
+    if len(rest) == len(texts):
+        return _extract_any(source, texts, verdicts)
+    rescued = pa.nulls(len(texts), pa.string())
+    columns = {field.name: columns.get(field.name, Column(rescued)) for field in source.fields}
+    if not len(rest):
+        return Extracted(columns, rescued)
+    part = Verdicts(len(rest))
+    others = _extract_any(source, texts.take(pa.array(rest)), part)
+    verdicts.reject_as(rest, part)
+    merged = {name: _merged(column, rest, others.columns[name]) for name, column in columns.items()}
+    return Extracted(merged, replace(rescued, rest, others.rescued))
+
+
+def _merged(plain: Column, rows: Rows, others: Column) -> Column:
+    """A field's values of plain records with those of `rows`, the other records."""
+    kinds = plain.kinds
+    if kinds is None:
+        kinds = np.where(present(plain.values), ord('"'), 0).astype(np.uint8)
+    kinds[rows] = 0 if others.kinds is None else others.kinds
+    return Column(replace(plain.values, rows, others.values), kinds)
+
+
+def _extract_any(source: Source, texts: pa.StringArray, verdicts: Verdicts) -> Extracted:
+    """Records of any form; null where there is none to be read."""
     paths = source.paths
     leaves = list(dict.fromkeys(paths.values()))
     nodes = sorted({path[:depth] for path in leaves for depth in range(1, len(path))})
@@ -36,13 +64,13 @@ def extract_json(source: Source, payloads: pa.BinaryArray, verdicts: Verdicts) -
     _name_invalid(texts, present(texts) & ~valid, verdicts)
     _name_foreign(texts, valid, verdicts)
     raw = {leaf: one_array(found[f"f{place}"]) for place, leaf in enumerate(leaves)}
-    columns = {leaf: _unquoted(values) for leaf, values in raw.items()}
+    columns = {leaf: unquoted(values) for leaf, values in raw.items()}
     complete = _complete(found, nodes, raw)
     suspicious = valid & _lax(texts, columns.values(), np.logical_and.reduce(list(complete.values())))
     if suspicious.any():
         _judge(texts, suspicious, verdicts)
     rescued = _rescued(texts, valid & verdicts.accepted, complete, {leaf[0] for leaf in leaves if len(leaf) == 1})
-    none = Column(pa.nulls(len(payloads), pa.string()))
+    none = Column(pa.nulls(len(texts), pa.string()))
     return Extracted(
         {field.name: columns[paths[field.name]] if field.name in paths else none for field in source.fields}, rescued
     )
@@ -74,27 +102,6 @@ def _parse(texts: pa.Array, leaves: list[Path], nodes: list[Path]) -> pa.Table:
 
 def _literal(path: Path) -> str:
     return "'$" + "".join(f'."{key}"' for key in path).replace("'", "''") + "'"
-
-
-def _unquoted(values: pa.Array) -> Column:
-    """JSON texts of one field as plain texts, with the kind of each; a JSON null is null."""
-    kinds = octet(values, 0)
-    null = kinds == ord("n")
-    quoted = kinds == ord('"')
-    plain = values
-    if quoted.any():
-        plain = pc.binary_slice(values.cast(pa.binary()), 1, -1)
-        plain = pa.Array.from_buffers(pa.string(), len(plain), plain.buffers(), offset=plain.offset)
-        if not (quoted | (kinds == 0)).all():
-            plain = pc.if_else(pa.array(quoted), plain, values)
-        escaped = quoted & pc.fill_null(pc.match_substring(plain, "\\"), False).to_numpy(zero_copy_only=False)
-        if escaped.any():
-            rows = rows_of(escaped)
-            read = query("SELECT o, json_extract_string(x, '$') AS v FROM t", x=values.take(pa.array(rows)))
-            plain = replace(plain, rows, one_array(read["v"]))
-    if null.any():
-        plain = blank(plain, null)
-    return Column(plain, np.where(null, 0, kinds).astype(np.uint8))
 
 
 def _complete(found: pa.Table, nodes: list[Path], raw: dict[Path, pa.Array]) -> dict[Path, Mask]:

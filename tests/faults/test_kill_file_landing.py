@@ -22,20 +22,20 @@ CLICKS, CONVERSIONS = TableName("bronze", "clicks"), TableName("bronze", "conver
 LANDING = """
 import os, signal, sys
 from pathlib import Path
-import kafka_sinks.commit
 from ad_lakehouse.files.landing import land_files
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.settings import LandingSettings, Settings
+from kafka_sinks.commit import BronzeTable
 from kafka_sinks.sources import load_sources
 
 root, folder, commits = sys.argv[1:]
-write, calls = kafka_sinks.commit.write_deltalake, []
-def last(*args, **how):
-    write(*args, **how)
+commit, calls = BronzeTable._commit, []
+def last(*how):
+    commit(*how)
     calls.append(None)
     if len(calls) == int(commits):
         os.kill(os.getpid(), signal.SIGKILL)
-kafka_sinks.commit.write_deltalake = last
+BronzeTable._commit = last
 land_files(Lake(root), load_sources(), Path(folder), Settings(landing=LandingSettings(max_batch_rows=10)))
 """
 

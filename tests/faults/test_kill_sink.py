@@ -37,8 +37,7 @@ SINK = """
 import os, signal, sys
 import kafka_sinks.commit, kafka_sinks.consume
 from ad_lakehouse.lake import Lake
-from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
+from kafka_sinks.commit import BronzeTable
 from landing_topics import impressions_from, settings_for
 from kafka_sinks.sink import land_topic
 
@@ -51,55 +50,48 @@ def die():
 
 land_topic(Lake(root), impressions_from(topic), settings_for(bootstrap, max_batch_rows=int(rows)))
 """
-# The third write goes to a handle that is too old: its data files are written, then its commit is refused. There
-# the process dies: data are on disk, the log knows nothing of them.
+# Before the third commit: its data are on disk, the log knows nothing of them.
 BETWEEN_DATA_AND_COMMIT = """
-write, calls = kafka_sinks.commit.write_deltalake, []
-def stale(table, data, **how):
-    calls.append(None)
-    if len(calls) < 3:
-        return write(table, data, **how)
-    try:
-        write(DeltaTable(table.table_uri, version=table.version() - 2), data, **how)
-    except CommitFailedError:
-        die()
-kafka_sinks.commit.write_deltalake = stale
-"""
-WHILE_DATA_ARE_WRITTEN = """
-write, calls = kafka_sinks.commit.write_deltalake, []
-def halfway(table, data, **how):
-    calls.append(None)
-    if len(calls) < 3:
-        return write(table, data, **how)
-    def batches():
-        yield from data.slice(0, len(data) // 2).to_batches()
-        die()
-    import pyarrow as pa
-    write(table, pa.RecordBatchReader.from_batches(data.schema, batches()), **how)
-kafka_sinks.commit.write_deltalake = halfway
-"""
-AFTER_THE_COMMIT = """
-write, calls = kafka_sinks.commit.write_deltalake, []
-def last(table, data, **how):
-    write(table, data, **how)
+commit, calls = BronzeTable._commit, []
+def last(*how):
     calls.append(None)
     if len(calls) == 3:
         die()
-kafka_sinks.commit.write_deltalake = last
+    commit(*how)
+BronzeTable._commit = last
+"""
+WHILE_DATA_ARE_WRITTEN = """
+write, calls = kafka_sinks.commit.write_files, []
+def halfway(store, rows, **how):
+    calls.append(None)
+    if len(calls) == 3:
+        write(store, rows.slice(0, len(rows) // 2), **how)
+        die()
+    return write(store, rows, **how)
+kafka_sinks.commit.write_files = halfway
+"""
+AFTER_THE_COMMIT = """
+commit, calls = BronzeTable._commit, []
+def last(*how):
+    commit(*how)
+    calls.append(None)
+    if len(calls) == 3:
+        die()
+BronzeTable._commit = last
 """
 BEFORE_KAFKA_IS_TOLD = """
-kafka_sinks.consume.Reader.show_position = lambda *_: die()
+kafka_sinks.consume.TopicConsumer.show_position = lambda *_: die()
 """
 DISK_IS_FULL = """
 import resource
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-write, calls = kafka_sinks.commit.write_deltalake, []
-def last(table, data, **how):
-    write(table, data, **how)
+commit, calls = BronzeTable._commit, []
+def last(*how):
+    commit(*how)
     calls.append(None)
     if len(calls) == 3:
         resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, 3_000))  # less than a data file of 20 rows
-kafka_sinks.commit.write_deltalake = last
+BronzeTable._commit = last
 """
 NOTHING = ""
 RECORDS = 200  # ten batches of 20: enough to die three times after two of them

@@ -19,8 +19,9 @@ from ad_lakehouse.files.replay import replay
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import TableLog
 from ad_lakehouse.settings import LandingSettings, Settings
-from kafka_sinks.sink import LandReport, land_topic
+from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import Source, load_sources
+from kafka_sinks.topic_run import LandReport
 
 BIDS, CLICKS = TableName("bronze", "bid_requests"), TableName("bronze", "clicks")
 FOREIGN = b'{"when":"%s","cr":"c1","uid":"u%d","page":"news.example"}'

@@ -1,0 +1,49 @@
+"""How a process that lands keeps its memory small.
+
+Belongs here: the collector, the allocator, shares of a bound. Not here: what is held (consume.py, topic_run.py).
+"""
+
+import gc
+import threading
+
+import pyarrow as pa
+
+COLLECT_AT = 100_000  # container objects more than freed, at which Python looks for garbage; its default is 700
+PROGRAM_BYTES = 400 << 20  # resident when the first records are read: Python, Arrow, DuckDB, Delta
+COPIES = 14  # bytes of memory that a byte of a batch's payload takes on its way, in all batches under way together
+
+
+class RareCollection:
+    """While entered, Python looks for garbage rarely: it would look at each message several times, and finds none.
+
+    Messages form no cycles. A process has one collector, so it is set back when the last reader of several ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._entered, self._before = threading.Lock(), 0, gc.get_threshold()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._entered:
+                self._before = gc.get_threshold()
+                gc.set_threshold(COLLECT_AT, *self._before[1:])
+            self._entered += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._entered -= 1
+            if not self._entered:
+                gc.set_threshold(*self._before)
+
+
+RARE_COLLECTION = RareCollection()
+
+
+def give_freed_memory_back() -> None:
+    """For a process that does nothing but land: Arrow frees large buffers to the system, and keeps none for later."""
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def batch_bytes(memory: int, sources: int) -> int:
+    """Bytes of payload that a batch of each of several sources may hold, so that all stay within `memory` bytes."""
+    return max(1 << 20, (memory - PROGRAM_BYTES) // (COPIES * max(1, sources)))
