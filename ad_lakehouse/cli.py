@@ -59,14 +59,36 @@ def land(
     accept_loss: Annotated[
         bool, typer.Option(help="Go on behind records that expired before they landed; the ledger keeps the gap")
     ] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Do not stop: land the topics as records come")] = False,
+    max_age: Annotated[
+        float | None, typer.Option(help="With --follow: seconds after which what has come is committed, default 30")
+    ] = None,
+    port: Annotated[int, typer.Option(help="With --follow: port of /health and /metrics; 0 takes a free one")] = 9464,
+    host: Annotated[
+        str, typer.Option(help="With --follow: address of that port; 0.0.0.0 in a container")
+    ] = "127.0.0.1",
     lake: LakeOption = None,
 ) -> None:
-    """Land what is new on the topics (or, with --files, in a folder), each record exactly once."""
+    """Land what is new on the topics (or, with --files, in a folder), each record exactly once.
+
+    With --follow any number of processes on any machines share the partitions of the topics as a consumer group.
+    """
     from ad_lakehouse import printing
     from ad_lakehouse.landing import land_all
     from kafka_sinks.memory import give_freed_memory_back
 
     settings = settings_for(lake)
+    if follow:
+        if files is not None or accept_loss:
+            raise typer.BadParameter(
+                "--follow lands topics, and stops at a loss; it takes neither --files nor --accept-loss"
+            )
+        from ad_lakehouse.cli_follow import follow as follow_topics
+
+        if max_age is not None:
+            settings.landing.max_age_seconds = max_age
+        follow_topics(settings, source, host, port)
+        return
     give_freed_memory_back()
     with console.status("Landing …") as status:
         report = land_all(

@@ -12,9 +12,10 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
+import obstore
 import pyarrow as pa
 from deltalake import CommitProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -49,6 +50,12 @@ class WriteFailed(LakehouseError):
     exit_code = 19
 
 
+class TableReplaced(LakehouseError):
+    """Another table, or an older copy of it, was put in the table's place while it was landed."""
+
+    exit_code = 35
+
+
 @dataclass(frozen=True)
 class Delivery:
     """Records that came from one place, and how far that place is landed with them.
@@ -80,7 +87,9 @@ class BronzeTable:
         self.conflicts = 0  # commits that another writer was before
         self._lake, self._schema = lake, schema
         self._handle = lake.create(name, schema, partition_by=[DAY], description=description)
+        self._store = lake.store(name.layer, name.table)
         self._evolve()
+        self._id, self._seal = self._handle.metadata().id, self._newest_entry()
 
     @property
     def version(self) -> int:
@@ -97,15 +106,31 @@ class BronzeTable:
         return None if version is None else int(version)
 
     def refresh(self) -> None:
-        """Opens the newest version."""
-        self._handle = self._lake.open(self.name)
+        """Opens the newest version. Raises `TableReplaced`."""
+        before, self._handle = self.version, self._lake.open(self.name)
+        if self._handle.metadata().id != self._id or self.version < before:
+            raise TableReplaced(
+                f"{self.name} was replaced while it was landed.",
+                remedy="Nothing was written to the new table. Land again: it goes on at that table's position.",
+            )
+        self._seal = self._newest_entry()
+
+    def _newest_entry(self) -> tuple[str | None, datetime] | None:
+        """What tells the log entry of the open version from another of its name; None when it is not there."""
+        try:
+            entry = obstore.head(self._store, f"_delta_log/{self.version:020d}.json")
+        except FileNotFoundError:
+            return None
+        return entry["e_tag"], entry["last_modified"]
 
     def land(self, batch_id: str, prepare: Callable[["BronzeTable"], Commit | None], **note: Any) -> Commit | None:
         """Commits what `prepare` leaves of a batch when it sees the table; None when that is nothing.
 
         `prepare` is called again, with a newer table, whenever another writer was first. Raises `CommitContended`
-        after many such losses.
+        after many such losses, `WriteFailed`, `TableReplaced`.
         """
+        if self._newest_entry() != self._seal:  # delta-rs would write behind the end of any log that is there now
+            self.refresh()
         written: tuple[pa.Table, Sequence[AddAction]] | None = None
         for _ in range(ATTEMPTS):
             commit = prepare(self)
@@ -132,8 +157,7 @@ class BronzeTable:
         )
 
     def _write(self, rows: pa.Table) -> Sequence[AddAction]:
-        store = self._lake.store(self.name.layer, self.name.table)
-        return write_files(store, self._fitted(rows), without_dictionary=SPREAD) if rows.num_rows else []
+        return write_files(self._store, self._fitted(rows), without_dictionary=SPREAD) if rows.num_rows else []
 
     def _commit(self, files: Sequence[AddAction], commit: Commit, note: Mapping[str, Any]) -> None:
         self._handle.create_write_transaction(
@@ -147,6 +171,7 @@ class BronzeTable:
             ),
         )
         self._handle.update_incremental()  # the call leaves the handle at the version it was opened with
+        self._seal = self._newest_entry()
 
     def _evolve(self) -> None:
         """Adds the columns that the source has got since the table was made. Another writer may do so first."""

@@ -9,8 +9,8 @@ import threading
 import pyarrow as pa
 
 COLLECT_AT = 100_000  # container objects more than freed, at which Python looks for garbage; its default is 700
-PROGRAM_BYTES = 400 << 20  # resident when the first records are read: Python, Arrow, DuckDB, Delta
-COPIES = 14  # bytes of memory that a byte of a batch's payload takes on its way, in all batches under way together
+PROGRAM_BYTES = 450 << 20  # resident when the first records are read: Python, Arrow, DuckDB, Delta
+COPIES = 40  # bytes of memory that a byte of a batch's payload takes on its way, in all batches under way together
 
 
 class RareCollection:

@@ -4,6 +4,7 @@ import pytest
 
 from kafka_sinks.cluster import Topic, Watermarks
 from kafka_sinks.positions import PositionLost, Range, app_id, plan_ranges
+from kafka_sinks.topic_run import OutOfOrder, untaken
 
 TOPIC = Topic("cluster", "ad.clicks", "uuid", (0,))
 
@@ -45,3 +46,16 @@ def test_a_position_outside_the_log_stops_unless_the_loss_is_accepted(
 
 def test_the_app_id_names_cluster_topic_id_and_partition() -> None:
     assert app_id(TOPIC, 3) == "sink:cluster:uuid:3"
+
+
+@pytest.mark.parametrize(
+    ("position", "left"),
+    [(None, Range(10, 20)), (10, Range(10, 20)), (15, Range(15, 20)), (20, None), (30, None)],
+)
+def test_what_others_have_landed_is_taken_from_a_range(position: int | None, left: Range | None) -> None:
+    assert untaken({0: Range(10, 20)}, {0: position}) == ({} if left is None else {0: left})
+
+
+def test_a_range_behind_the_position_is_refused() -> None:
+    with pytest.raises(OutOfOrder, match="landed up to offset 8, and the batch begins at 10"):
+        untaken({0: Range(10, 20)}, {0: 9})

@@ -1,0 +1,155 @@
+"""Landing a topic without end: a member of the consumer group, its batches into the table, until it is told to stop.
+
+Belongs here: the order of one source's work, what is waited for and what ends it. Not here: reading (member.py),
+decoding and committing (topic_run.py), several sources and their health page (service.py).
+
+Reading, decoding and writing overlap, each in a thread of its own. What may pass is waited for with the batch in hand:
+a broker, registry or store that is away. While a batch cannot be written nothing is read, and after librdkafka's
+`max.poll.interval.ms` the group gives the partitions to a worker that can write.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.settings import Settings
+from kafka_sinks.cluster import Cluster, KafkaUnreachable, Topic
+from kafka_sinks.commit import BronzeTable, CommitContended, TableReplaced, WriteFailed
+from kafka_sinks.consume import Batch
+from kafka_sinks.decode import RegistryUnavailable
+from kafka_sinks.health import SourceHealth
+from kafka_sinks.member import Flush, Member
+from kafka_sinks.positions import app_id, plan_ranges
+from kafka_sinks.sources import Source, bronze_schema
+from kafka_sinks.topic_run import Decoded, LandReport, OutOfOrder, TopicRun, ahead, position, utc_now
+
+LOGGER = logging.getLogger(__name__)
+PASSING = (KafkaUnreachable, RegistryUnavailable, WriteFailed, CommitContended)
+FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds between attempts, doubled each time
+Result = TypeVar("Result")
+
+
+class Stopped(Exception):
+    """The service was told to stop while something was waited for."""
+
+
+class Follower:
+    """Lands one source's topic until `stop`. `budget` is the bytes of payload that a batch may hold."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        source: Source,
+        settings: Settings,
+        health: SourceHealth,
+        *,
+        budget: int,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._lake, self._source, self._settings, self._health = lake, source, settings, health
+        self._budget, self._clock = budget, clock
+        self._stop = threading.Event()
+        self._member: Member | None = None
+        self._name = TableName("bronze", source.name)
+        self.source = source.name
+
+    def stop(self) -> None:
+        """Lands what is held, then ends `run`."""
+        self._stop.set()
+        if self._member is not None:
+            self._member.stop()
+
+    def run(self) -> None:
+        """Raises what does not pass by itself: `PositionLost`, `TopicMissing`, `ReadFailed`, `SchemaConflict`."""
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._patiently(self._follow)
+                except (OutOfOrder, TableReplaced) as error:  # go on at the position of the table that is there now
+                    LOGGER.warning("%s: %s", self.source, error)
+        except Stopped:
+            pass
+        except BaseException as error:
+            self._health.failed(error)
+            raise
+        self._health.stopped()
+
+    def _follow(self) -> None:
+        """Joins the group and lands until `stop`, or until the broker cannot be asked."""
+        cluster = Cluster(self._settings.kafka)
+        topic = cluster.topic(str(self._source.topic))
+        table = BronzeTable(
+            self._lake, self._name, bronze_schema(self._source), str(self._source.schema.get("doc", ""))
+        )
+        run = TopicRun(self._source, self._settings, topic, table, self._clock, LandReport(self._name, topic.name))
+        limits = self._settings.landing
+        flush = Flush(limits.max_batch_rows, self._budget, limits.max_age_seconds)
+        with Member(
+            self._settings.kafka,
+            cluster,
+            topic,
+            start=lambda partitions: self._starts(cluster, topic, partitions),
+            end=self._health.ends,
+            queue_bytes=self._budget * 2,
+        ) as member:
+            self._member = member
+            if self._stop.is_set():
+                return
+            self._health.runs(cluster, topic)
+            with (
+                closing(ahead(member.batches(flush), member.stop, "kafka-reader")) as batches,
+                closing(ahead(self._decoded(run, batches), member.stop, "decoder")) as decoded,
+            ):
+                for each in decoded:
+                    self._land(run, cluster, topic, each)
+                    shown = {p: each.batch.ranges[p].end for p in each.batch.ranges if p in member.positions}
+                    member.show_position(shown, wait=False)
+
+    def _starts(self, cluster: Cluster, topic: Topic, partitions: Collection[int]) -> Mapping[int, int]:
+        """Where the table says that these partitions go on. Raises `PositionLost`, `TopicMissing`."""
+        cluster.check_same(topic)
+        now = Topic(topic.cluster_id, topic.name, topic.topic_id, tuple(partitions))
+        table = self._lake.open(self._name)
+        landed = {each: position(table.transaction_version(app_id(topic, each))) for each in partitions}
+        ranges = plan_ranges(now, landed, cluster.watermarks(now)).ranges
+        starts = {partition: each.start for partition, each in ranges.items()}
+        self._health.begins(starts)
+        return starts
+
+    def _decoded(self, run: TopicRun, batches: Iterator[Batch]) -> Iterator[Decoded]:
+        for batch in batches:
+            yield self._patiently(partial(run.decode, batch))
+
+    def _land(self, run: TopicRun, cluster: Cluster, topic: Topic, decoded: Decoded) -> None:
+        def attempt() -> None:
+            cluster.check_same(topic)
+            commit = run.land(decoded)
+            self._health.landed(run.report, {} if commit is None else decoded.batch.ranges)
+
+        self._patiently(attempt)
+
+    def _patiently(self, step: Callable[[], Result]) -> Result:
+        """The result of a step that is tried until what hinders it has passed; raises `Stopped` after `stop`."""
+        wait = FIRST_WAIT
+        while True:
+            begun = time.monotonic()
+            try:
+                result = step()
+            except PASSING as error:
+                if time.monotonic() - begun > LONGEST_WAIT:
+                    wait = FIRST_WAIT  # it had worked in between
+                self._health.waits(error)
+                LOGGER.warning("%s: %s Trying again in %.0f s.", self.source, error, wait)
+                if self._stop.wait(wait):
+                    LOGGER.error("%s stops; what it holds is read again at the next start. %s", self.source, error)
+                    raise Stopped from error
+                wait = min(LONGEST_WAIT, wait * 2)
+            else:
+                self._health.works()
+                return result

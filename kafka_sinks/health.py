@@ -1,0 +1,120 @@
+"""How the landing of each source fares: what is landed, what it waits for, which partition does not advance.
+
+Belongs here: the facts, kept by the threads that work, and what they mean. Not here: showing them (health_page.py),
+the work (follow.py).
+"""
+
+import threading
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ad_lakehouse.errors import LakehouseError
+from kafka_sinks.cluster import Cluster, Topic
+from kafka_sinks.positions import Range
+from kafka_sinks.topic_run import LandReport
+
+Phase = Literal["starting", "working", "waiting", "failed", "stopped"]
+
+
+@dataclass
+class PartitionHealth:
+    """A partition that this worker reads: next offset to land, end of the topic, monotonic times.
+
+    `moved`: when it last advanced, or was seen to have nothing more. `committed`: its last commit by this worker.
+    """
+
+    landed: int
+    end: int
+    moved: float
+    committed: float | None = None
+
+    @property
+    def lag(self) -> int:
+        return max(0, self.end - self.landed)
+
+
+@dataclass
+class SourceHealth:
+    """What one source's threads tell. `stall_seconds`: a partition with more to read that stands so long is stalled."""
+
+    source: str
+    stall_seconds: float
+    phase: Phase = "starting"
+    error: str = ""
+    report: LandReport | None = None
+    partitions: dict[int, PartitionHealth] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _asks: tuple[Cluster, Topic] | None = None
+
+    def runs(self, cluster: Cluster, topic: Topic) -> None:
+        """The source's topic is being read, anew."""
+        with self._lock:
+            self._asks, self.partitions = (cluster, topic), {}
+
+    def begins(self, starts: Mapping[int, int]) -> None:
+        """Partitions that are read from now on, each from its position in the table."""
+        now = time.monotonic()
+        with self._lock:
+            self.partitions |= {partition: PartitionHealth(start, start, now) for partition, start in starts.items()}
+
+    def ends(self, partitions: Collection[int]) -> None:
+        """Partitions that are not read any more."""
+        with self._lock:
+            self.partitions = {p: each for p, each in self.partitions.items() if p not in partitions}
+
+    def works(self) -> None:
+        self.phase, self.error = "working", ""
+
+    def waits(self, error: LakehouseError) -> None:
+        self.phase, self.error = "waiting", str(error)
+
+    def failed(self, error: BaseException) -> None:
+        self.phase, self.error = "failed", str(error) or type(error).__name__
+
+    def stopped(self) -> None:
+        self.phase = "stopped"
+
+    def landed(self, report: LandReport, ranges: Mapping[int, Range]) -> None:
+        """A batch is in the table."""
+        now = time.monotonic()
+        with self._lock:
+            self.report = report
+            for partition, each in ranges.items():
+                if (known := self.partitions.get(partition)) is not None:  # else it was taken away meanwhile
+                    known.landed, known.moved, known.committed = max(known.landed, each.end), now, now
+
+    def look(self) -> None:
+        """Asks the broker where the topic ends. Raises `KafkaUnreachable` or `TopicMissing`."""
+        with self._lock:
+            asks = self._asks
+        if asks is None:
+            return
+        cluster, topic = asks
+        now, ends = time.monotonic(), cluster.watermarks(topic)
+        with self._lock:
+            for partition, each in self.partitions.items():
+                each.end = ends[partition].stable if partition in ends else each.end
+                each.moved = each.moved if each.lag else now
+
+    def stalled(self) -> dict[int, PartitionHealth]:
+        """The partitions that do not advance though the topic has more."""
+        now = time.monotonic()
+        with self._lock:
+            return {
+                p: each for p, each in self.partitions.items() if each.lag and now - each.moved > self.stall_seconds
+            }
+
+    def stalls(self) -> list[str]:
+        """A sentence for each stalled partition."""
+        now = time.monotonic()
+        return [
+            f"{self.source}, partition {partition}: nothing landed for {now - each.moved:.0f} s, though offsets "
+            f"{each.landed} to {each.end - 1} are there."
+            for partition, each in self.stalled().items()
+        ]
+
+    def problems(self) -> list[str]:
+        """Why this source is not well; empty when it is."""
+        return ([self.error] if self.phase in ("waiting", "failed") else []) + self.stalls()

@@ -1,0 +1,115 @@
+"""A member of a consumer group: the batches of the partitions that the group gives it, without end.
+
+Belongs here: partitions that come and go, batches by rows, bytes and age. Not here: the consumer (consume.py),
+frozen ranges (read_ranges.py), what becomes of the batches (follow.py).
+
+The group only divides the work. A partition is read from the position in the table, whatever the group's own
+offsets say; what was read of a partition that is taken away is dropped, and what was handed on before is trimmed by
+the commit, which knows how far the partition is landed.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, TopicPartition
+
+from ad_lakehouse.settings import KafkaSettings
+from kafka_sinks.cluster import Cluster, Topic
+from kafka_sinks.consume import CHUNK, Batch, Growing, TopicConsumer
+
+METADATA_SECONDS = 10  # how soon a partition that was added is seen
+IDLE_SECONDS = 10.0  # silence after which the topic is asked for: one that was recreated, or a broker, is just silent
+
+
+@dataclass(frozen=True)
+class Flush:
+    """When a batch is handed on: at so many rows, bytes, or seconds after its first record came."""
+
+    rows: int
+    nbytes: int
+    seconds: float
+
+
+class Member(TopicConsumer):
+    """Reads its share of one topic.
+
+    `start` gives the next offset of partitions that are given to it, `end` is told which are taken away.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        cluster: Cluster,
+        topic: Topic,
+        *,
+        start: Callable[[Collection[int]], Mapping[int, int]],
+        end: Callable[[Collection[int]], None],
+        queue_bytes: int,
+    ) -> None:
+        super().__init__(
+            settings,
+            cluster,
+            topic,
+            **{
+                "partition.assignment.strategy": "cooperative-sticky",
+                "topic.metadata.refresh.interval.ms": METADATA_SECONDS * 1_000,
+                "queued.max.messages.kbytes": max(1, queue_bytes >> 10),
+            },
+        )
+        self._start, self._end = start, end
+        self._growing = Growing({})
+        self._stopped = threading.Event()
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """The next offset to read of each partition that is ours now."""
+        return dict(self._growing.positions)
+
+    def batches(self, flush: Flush) -> Iterator[Batch]:
+        """Batches until `stop` is called; the last one is what was held then.
+
+        Raises `PositionLost`, `TopicMissing`, `ReadFailed`, `KafkaUnreachable`, and what `start` raises.
+        """
+        self.consumer.subscribe(
+            [self.topic.name], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
+        )
+        growing, heard = self._growing, time.monotonic()
+        while not self._stopped.is_set():
+            room = max(1, (flush.nbytes - growing.nbytes) // growing.typical)
+            records, reached = self.poll(max(1, min(CHUNK, flush.rows - growing.rows, room)))
+            if records or reached:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > IDLE_SECONDS:
+                self.cluster.check_same(self.topic)
+                heard = time.monotonic()
+            if records:
+                growing.add(records)
+                del records  # the messages; a batch holds copies
+            for partition, offset in reached:
+                growing.reach(partition, offset)
+            aged = growing.since is not None and time.monotonic() - growing.since >= flush.seconds
+            if aged or growing.rows >= flush.rows or growing.nbytes >= flush.nbytes:
+                batch = growing.take()
+                if batch is not None:  # one that holds no record still moves a position
+                    yield batch
+        batch = growing.take()
+        if batch is not None:
+            yield batch
+
+    def stop(self) -> None:
+        """Ends `batches` at its next look, whichever thread reads it."""
+        self._stopped.set()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        starts = self._start([each.partition for each in partitions]) if partitions else {}
+        self._growing.drop(list(starts))
+        self._growing.read_from(starts)
+        consumer.incremental_assign([TopicPartition(self.topic.name, p, at) for p, at in starts.items()])
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        gone = [each.partition for each in partitions]
+        self._growing.drop(gone)
+        self._end(gone)
+        consumer.incremental_unassign(partitions)

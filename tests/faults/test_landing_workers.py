@@ -1,0 +1,167 @@
+"""Workers of the landing service that come, go, freeze and die, on a broker that dies: no record is lost or doubled.
+
+Belongs here: processes of the service on a real broker, and what hits them. Not here: one healthy service
+(tests/integration), landing once (test_kill_sink.py).
+"""
+
+import json
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewPartitions
+from landing_service import Worker, ended, metrics, wait_landed
+from landing_topics import (
+    committed_records,
+    delivered,
+    impression,
+    landed_records,
+    new_topic,
+    notes,
+    publish,
+    rows,
+    wait_until,
+)
+
+from ad_lakehouse.demo.broker import KafkaBroker
+from ad_lakehouse.lake import Lake
+
+pytestmark = pytest.mark.kafka
+CONFLICTS = 'ad_lakehouse_sink_conflicts_total{source="impressions"}'
+
+
+@contextmanager
+def load(bootstrap: str, topic: str, a_second: int = 300) -> Iterator[None]:
+    """Publishes records, one in ten bad, without a pause until the block ends; then waits for their acknowledgement."""
+    stop, numbers = threading.Event(), iter(range(10_000_000))
+
+    def produce() -> None:
+        producer = Producer({"bootstrap.servers": bootstrap, "topic.metadata.refresh.interval.ms": 500})
+        while not stop.wait(0.1):
+            for _ in range(a_second // 10):
+                number = next(numbers)
+                producer.produce(topic, impression(number) if number % 10 else b"{bad", key=str(number).encode())
+            producer.poll(0)
+        assert producer.flush(60) == 0
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(70)
+
+
+def check(lake: Lake, bootstrap: str, topic: str, partitions: int, told: str = "") -> None:
+    """The table holds what an independent consumer sees: each record once, with its value."""
+    seen = committed_records(bootstrap, topic, partitions)
+    wait_landed(lake, topic, seen.total())
+    assert landed_records(lake, topic) == seen, told
+    assert delivered(notes(lake)) == seen.total()
+    keys = rows(lake, "_key, user_id", where="_reason is null")
+    assert all(user == f"u{key.decode()}" for key, user in keys)
+
+
+def shares(workers: list[Worker], partitions: int) -> bool:
+    """Whether the workers read all partitions, each at least one, none two of them the same."""
+    read = [worker.partitions() for worker in workers]
+    return all(read) and sum(map(len, read)) == partitions == len(set().union(*read))
+
+
+def test_workers_come_and_go_while_partitions_are_added(kafka, lake: Lake, tmp_path: Path) -> None:
+    topic = new_topic(kafka.bootstrap, partitions=3)
+
+    def worker() -> Worker:
+        return Worker(lake, kafka.bootstrap, topic, topic, tmp_path)
+
+    first = worker()
+    with ended(first):
+        with load(kafka.bootstrap, topic):
+            wait_until(lambda: shares([first], 3), 60)
+            second = worker()
+            with ended(second):
+                wait_until(lambda: shares([first, second], 3), 60)
+                admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+                admin.create_partitions([NewPartitions(topic, 12)])[topic].result(20)
+                third, fourth = worker(), worker()
+                with ended(third, fourth):
+                    wait_until(lambda: shares([first, second, third, fourth], 12), 90)
+                    assert second.end() == 0
+                    third.end(signal.SIGKILL)
+                    assert fourth.end() == 0
+                    wait_until(lambda: shares([first], 12), 60)
+        check(lake, kafka.bootstrap, topic, 12)
+        assert first.end() == 0, first.log.read_text()
+
+
+def test_a_zombie_lands_nothing_twice(kafka, lake: Lake, tmp_path: Path) -> None:
+    topic = new_topic(kafka.bootstrap)
+    # It holds what it has read for so long that it is frozen while it holds something
+    zombie = Worker(lake, kafka.bootstrap, topic, topic, tmp_path, AD_LAKEHOUSE_LANDING__MAX_BATCH_ROWS="1000000")
+    heir = None
+    with ended(zombie):
+        wait_until(lambda: shares([zombie], 2), 60)
+        with load(kafka.bootstrap, topic):
+            wait_landed(lake, topic, 300)
+            zombie.send(signal.SIGSTOP)
+            heir = Worker(lake, kafka.bootstrap, topic, topic, tmp_path)
+            with ended(heir):
+                wait_until(lambda: shares([heir], 2), 60)
+                before = landed_records(lake, topic).total()
+                wait_landed(lake, topic, before + 300)
+                zombie.send(signal.SIGCONT)
+                wait_until(lambda: shares([zombie, heir], 2), 60)
+                conflicts = metrics(zombie.port)[CONFLICTS]
+                time.sleep(1)
+        check(lake, kafka.bootstrap, topic, 2)
+    assert conflicts > 0, "the zombie tried no commit after its partitions had gone to another worker"
+
+
+@pytest.mark.parametrize("freeze", [False, True], ids=["killed", "frozen"])
+def test_a_broker_that_dies_or_freezes_is_waited_for(lake: Lake, tmp_path: Path, freeze: bool) -> None:
+    with KafkaBroker() as broker:
+        topic = new_topic(broker.bootstrap)
+        worker = Worker(lake, broker.bootstrap, topic, topic, tmp_path)
+        with ended(worker):
+            publish(broker.bootstrap, topic, [impression(i, key=str(i)) for i in range(200)])
+            wait_landed(lake, topic, 200)
+            if freeze:
+                broker.pause()
+                time.sleep(8)  # past the session
+                broker.resume()
+            else:
+                broker.kill()
+                time.sleep(3)
+                broker.start()
+            publish(broker.bootstrap, topic, [impression(i) for i in range(100)])
+            wait_landed(lake, topic, 300, 90)
+            assert landed_records(lake, topic) == committed_records(broker.bootstrap, topic)
+            assert worker.end() == 0, worker.log.read_text()
+
+
+def test_workers_killed_at_random_moments_lose_nothing(kafka, lake: Lake, tmp_path: Path) -> None:
+    seed = random.randrange(1_000_000)
+    moments = random.Random(seed)
+    topic = new_topic(kafka.bootstrap, partitions=4)
+    kills = 0
+    with load(kafka.bootstrap, topic, 1_000):
+        for _ in range(4):
+            worker = Worker(lake, kafka.bootstrap, topic, topic, tmp_path, AD_LAKEHOUSE_LANDING__MAX_BATCH_ROWS="200")
+            with ended(worker):
+                wait_until(lambda worker=worker: bool(worker.partitions()), 60)
+                time.sleep(moments.uniform(0, 1.5))
+                worker.end(signal.SIGKILL)
+                kills += 1
+    last = Worker(lake, kafka.bootstrap, topic, topic, tmp_path)
+    with ended(last):
+        check(lake, kafka.bootstrap, topic, 4, f"seed {seed}")
+        assert last.end() == 0
+    assert kills == 4, f"seed {seed}"
+    assert json.dumps(notes(lake)).count('"records"') > 4, "several batches were landed"
