@@ -88,8 +88,8 @@ class BronzeTable:
         self._lake, self._schema = lake, schema
         self._handle = lake.create(name, schema, partition_by=[DAY], description=description)
         self._store = lake.store(name.layer, name.table)
-        self._evolve()
         self._id, self._seal = self._handle.metadata().id, self._newest_entry()
+        self._evolve()
 
     @property
     def version(self) -> int:

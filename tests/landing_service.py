@@ -66,9 +66,14 @@ def wait_landed(lake: Lake, topic: str, count: int, seconds: float = 60.0) -> No
 
 
 class Worker:
-    """`ad-lakehouse land --follow` in a process of its own, landing impressions from one topic."""
+    """`ad-lakehouse land --follow` in a process of its own, landing impressions from one topic.
 
-    def __init__(self, lake: Lake, bootstrap: str, topic: str, group: str, folder: Path, **environment: str) -> None:
+    `fault` is Python that runs first: it puts something in the way of real calls.
+    """
+
+    def __init__(
+        self, lake: Lake, bootstrap: str, topic: str, group: str, folder: Path, fault: str = "", **environment: str
+    ) -> None:
         sources = folder / f"sources-{uuid.uuid4().hex[:6]}"
         sources.mkdir()
         (sources / "impressions.yml").write_text(f"topic: {topic}\n")
@@ -83,7 +88,8 @@ class Worker:
             "AD_LAKEHOUSE_LANDING__MAX_BATCH_ROWS": "500",
             **environment,
         }
-        command = [sys.executable, "-m", "ad_lakehouse", "land", "--follow", "--source", "impressions"]
+        program = f"{fault}\nfrom ad_lakehouse.cli import main\nmain()"
+        command = [sys.executable, "-c", program, "land", "--follow", "--source", "impressions"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*command, "--port", "0", "--max-age", "0.3"], env=os.environ | named, stdout=log, stderr=log
