@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
@@ -32,6 +33,7 @@ from landing_topics import (
 
 from ad_lakehouse.demo.broker import KafkaBroker
 from ad_lakehouse.lake import Lake
+from benchmarks.measure import peak_of
 
 pytestmark = pytest.mark.kafka
 CONFLICTS = 'ad_lakehouse_sink_conflicts_total{source="impressions"}'
@@ -176,3 +178,31 @@ def test_workers_killed_at_random_moments_lose_nothing(kafka, lake: Lake, tmp_pa
         assert last.end() == 0
     assert kills == 4, f"seed {seed}"
     assert json.dumps(notes(lake)).count('"records"') > 4, "several batches were landed"
+
+
+def test_memory_stays_under_its_limit_with_huge_records_many_days_and_a_backlog(
+    kafka, lake: Lake, tmp_path: Path
+) -> None:
+    topic = new_topic(kafka.bootstrap, **{"max.message.bytes": "22000000", "retention.ms": "-1"})
+    producer = Producer(
+        {"bootstrap.servers": kafka.bootstrap, "message.max.bytes": 22_000_000, "queue.buffering.max.kbytes": 200_000}
+    )
+    now = datetime.now(UTC)
+    days = [(now - timedelta(days=each)).isoformat() for each in range(390)]
+    huge, small = 20, 40_000
+    for number in range(small):
+        producer.produce(topic, impression(number, event_ts=days[number % 390]), partition=number % 2)
+        if not number % 10_000:
+            producer.flush(60)
+        if not number % (small // huge):
+            producer.produce(topic, impression(number, url="u" * 20_000_000), partition=number % 2)
+    assert producer.flush(120) == 0
+    worker = Worker(
+        lake, kafka.bootstrap, topic, topic, tmp_path, AD_LAKEHOUSE_LANDING__MAX_BATCH_ROWS="50000"
+    )  # with the default bound, 1 GiB
+    with ended(worker):
+        wait_landed(lake, topic, small + huge, 120)
+        peak = peak_of(worker.process.pid)
+        assert worker.end() == 0, worker.log.read_text()
+    assert rows(lake, "count(*), count(distinct event_date)", where="_reason is null") == [(small + huge, 390)]
+    assert peak < 1 << 30
