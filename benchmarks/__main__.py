@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.follow import follow
 from benchmarks.landing import landing
 from benchmarks.measure import Measured
 from benchmarks.transform import DAYS, builds, history
@@ -28,6 +29,25 @@ def show_landing(rows: int) -> None:
                 f"{each.cpu_per_million:.2f}",
                 f"{each.peak_bytes / 1e6:.0f}",
             )
+    console.print(table)
+
+
+def show_follow(rate: int) -> None:
+    table = Table(
+        "service, --max-age", "records/s", "median ms", "p95 ms", "highest ms", "commits", "CPU s", "peak MB",
+        header_style="bold",
+    )  # fmt: skip
+    each = follow(rate, 30, 1.0)
+    table.add_row(
+        "1 s",
+        f"{each.rate:,.0f}",
+        f"{each.median:,.0f}",
+        f"{each.p95:,.0f}",
+        f"{each.highest:,.0f}",
+        f"{each.commits}",
+        f"{each.cpu_seconds:.1f}",
+        f"{each.peak_bytes / 1e6:.0f}",
+    )
     console.print(table)
 
 
@@ -60,11 +80,14 @@ def show_transform(impressions: int, engines: Sequence[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000, help="records of each landing measurement")
+    parser.add_argument("--rate", type=int, default=50_000, help="records a second that the service lands")
     parser.add_argument("--impressions", type=int, default=1_000_000, help="impressions of the history to build")
-    parser.add_argument("only", nargs="?", choices=["landing", "transform", "engines"], help="only this part")
+    parser.add_argument("only", nargs="?", choices=["landing", "follow", "transform", "engines"], help="only this part")
     given = parser.parse_args()
     if given.only in (None, "landing"):
         show_landing(given.rows)
+    if given.only in (None, "follow"):
+        show_follow(given.rate)
     if given.only in (None, "transform"):
         show_transform(given.impressions, ["duckdb"])
     if given.only == "engines":

@@ -1,4 +1,4 @@
-"""Lands one topic into a lake: the measured step. `land_once LAKE BOOTSTRAP TOPIC SOURCE [REGISTRY]`."""
+"""Lands one topic into a lake: the measured step. `land_once LAKE BOOTSTRAP TOPIC SOURCE [REJECTED [REGISTRY]]`."""
 
 import sys
 from dataclasses import replace
@@ -11,12 +11,12 @@ from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import load_sources
 
 
-def land(lake: str, bootstrap: str, topic: str, name: str, registry: str = "") -> int:
+def land(lake: str, bootstrap: str, topic: str, name: str, rejected: str = "0", registry: str = "") -> int:
     give_freed_memory_back()
     settings = load_settings(lake=lake, kafka={"bootstrap_servers": bootstrap, "schema_registry": registry})
     source = replace(load_sources(None)[name], topic=topic)
     landed = land_topic(Lake(lake), source, settings)
-    if landed.rejected:
+    if landed.rejected.total() != int(rejected):
         raise SystemExit(f"rejected: {dict(landed.rejected)}")
     return landed.records
 

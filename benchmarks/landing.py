@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 import kafka_sinks
 from ad_lakehouse.demo.broker import KafkaBroker
 from benchmarks.measure import Measured, measured
-from benchmarks.records import bid_requests, impressions
+from benchmarks.records import bid_requests, impressions, one_bad_in
 
 PARTITIONS = 3
 SCHEMA = Path(kafka_sinks.__file__).parent / "schemas" / "bid_requests.avsc"
@@ -51,21 +51,26 @@ def publish(bootstrap: str, topic: str, payloads: Iterator[bytes], count: int) -
 
 
 def landing(rows: int) -> list[tuple[str, int, Measured, Measured]]:
-    """(format, payload bytes, raw consume, landing) for JSON impressions and Avro bid requests."""
+    """(format, payload bytes, raw consume, landing) for JSON impressions (all good, 1 % bad) and Avro bid requests."""
     results = []
     with tempfile.TemporaryDirectory() as folder, KafkaBroker() as broker:
         registry = Path(folder) / "registry"
         registry.mkdir()
         (registry / "1.avsc").write_text(SCHEMA.read_text())
         now = time.time_ns() // 1000
-        for form, source, payloads in (
-            ("JSON impressions", "impressions", impressions(7, now)),
-            ("Avro bid requests", "bid_requests", bid_requests(7, now, 1, SCHEMA)),
+        for number, (form, source, rejected, payloads) in enumerate(
+            (
+                ("JSON impressions", "impressions", 0, impressions(7, now)),
+                ("JSON, 1 % bad", "impressions", -(-rows // 100), one_bad_in(100, impressions(7, now))),
+                ("Avro bid requests", "bid_requests", 0, bid_requests(7, now, 1, SCHEMA)),
+            )
         ):
-            topic = f"bench.{source}"
+            topic = f"bench.{number}"
             size = publish(broker.bootstrap, topic, payloads, rows)
             raw = measured("benchmarks.raw_consume", broker.bootstrap, topic)
-            ours = measured("benchmarks.land_once", f"{folder}/lake", broker.bootstrap, topic, source, registry)
+            ours = measured(
+                "benchmarks.land_once", f"{folder}/lake{number}", broker.bootstrap, topic, source, rejected, registry
+            )
             if not raw.rows == ours.rows == rows:
                 raise RuntimeError(f"{form}: published {rows}, consumed {raw.rows}, landed {ours.rows}")
             results.append((form, size, raw, ours))

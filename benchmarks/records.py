@@ -39,6 +39,12 @@ def impressions(seed: int, now_micros: int) -> Iterator[bytes]:
             yield b'{"event_id":"%s",' % uuid.UUID(int=pick.getrandbits(128)).hex.encode() + template
 
 
+def one_bad_in(count: int, payloads: Iterator[bytes]) -> Iterator[bytes]:
+    """The payloads, one of each `count` cut in half."""
+    for number, payload in enumerate(payloads):
+        yield payload if number % count else payload[: len(payload) // 2]
+
+
 def bid_requests(seed: int, now_micros: int, schema_id: int, schema: Path) -> Iterator[bytes]:
     """Endless Confluent-framed Avro bid requests with ids of their own."""
     parsed = fastavro.parse_schema(json.loads(schema.read_text()))

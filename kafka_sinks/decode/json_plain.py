@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from kafka_sinks.decode.columns import Column, Octets, blank, bounds, octet, one_array, present, query
+from kafka_sinks.decode.columns import Column, blank, bounds, octet, one_array, present, query
 from kafka_sinks.decode.json_values import unquoted
 from kafka_sinks.decode.verdicts import Mask, Rows
 from kafka_sinks.sources import Source
@@ -44,8 +44,9 @@ def _worth_trying(source: Source, texts: pa.StringArray) -> bool:
         return False
     texted = {field.name for field in source.fields if pa.types.is_string(field.type)}
     known = {path[0]: name in texted for name, path in source.paths.items()}
-    step = max(1, len(texts) // SAMPLE)
-    some = texts.take(pa.array(np.arange(0, len(texts), step))).to_pylist()
+    # Anywhere, the same in each run: at even distances one might meet only the odd ones of a producer that takes turns
+    places = np.random.default_rng(0).choice(len(texts), min(SAMPLE, len(texts)), replace=False, shuffle=False)
+    some = texts.take(pa.array(places)).to_pylist()
     return sum(_looks_plain(text, known) for text in some) > ENOUGH * len(some)
 
 
@@ -82,27 +83,34 @@ def _read(source: Source, texts: pa.StringArray) -> tuple[Mask, dict[str, Column
     keys = one_array(found["n"]).fill_null(-1).to_numpy()
     plain &= keys == fields
     wanted = 2 * (fields + quotes)
-    offsets, octets = bounds(texts)
-    if not (plain.all() and int(wanted.sum()) == np.count_nonzero(octets[offsets[0] : offsets[-1]] == QUOTE)):
-        plain &= _each(offsets, octets, QUOTE) == wanted
+    # No record can have more than is wanted of it here, so equal sums are equal records.
+    if _count(texts, plain, QUOTE) != wanted[plain].sum():
+        plain &= _each(texts, QUOTE) == wanted
     return plain, columns
 
 
 def _flat(texts: pa.StringArray) -> Mask:
     """Records that begin and end as an object and hold no other object, no list and no escape."""
-    offsets, octets = bounds(texts)
     flat: Mask = (octet(texts, 0) == OBJECT) & (octet(texts, -1) == END) & ~np.isin(octet(texts, -2), BEFORE_END)
-    everything = octets[offsets[0] : offsets[-1]].tobytes()  # searching bytes is several times as fast as comparing
-    if everything.count(OBJECT) != len(texts) or not flat.all():
-        flat &= _each(offsets, octets, OBJECT) == 1
+    if _count(texts, flat, OBJECT) != np.count_nonzero(flat):
+        flat &= _each(texts, OBJECT) == 1
     for mark in (ESCAPE, LIST):
-        if mark in everything:
-            flat &= _each(offsets, octets, mark) == 0
+        if _count(texts, flat, mark):
+            flat &= _each(texts, mark) == 0
     return flat
 
 
-def _each(offsets: Rows, octets: Octets, mark: int) -> Rows:
+def _count(texts: pa.StringArray, rows: Mask, mark: int) -> int:
+    """How often a byte stands in the marked records."""
+    offsets, octets = bounds(texts if rows.all() else texts.filter(pa.array(rows)))
+    inside = octets[offsets[0] : offsets[-1]]
+    # Bytes are searched several times as fast as they are compared, where there is little to be found
+    return int(np.count_nonzero(inside == mark)) if mark == QUOTE else inside.tobytes().count(mark)
+
+
+def _each(texts: pa.StringArray, mark: int) -> Rows:
     """How often a byte stands in each record."""
+    offsets, octets = bounds(texts)
     places = np.flatnonzero(octets[offsets[0] : offsets[-1]] == mark)
     counts: Rows = np.diff(np.searchsorted(places, offsets - offsets[0]))
     return counts

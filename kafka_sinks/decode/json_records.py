@@ -41,6 +41,8 @@ def extract_json(source: Source, payloads: pa.BinaryArray, verdicts: Verdicts) -
     part = Verdicts(len(rest))
     others = _extract_any(source, texts.take(pa.array(rest)), part)
     verdicts.reject_as(rest, part)
+    if not part.accepted.any():  # then nothing of theirs is kept
+        return Extracted(columns, rescued)
     merged = {name: _merged(column, rest, others.columns[name]) for name, column in columns.items()}
     return Extracted(merged, replace(rescued, rest, others.rescued))
 

@@ -97,6 +97,12 @@ def test_a_record_with_an_odd_end_is_not_plain(end: str) -> None:
     assert plain_of([record.encode(), (record[:-1] + end).encode(), record.encode()]).tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("turn", [3, 50, 100])
+def test_odd_records_in_turns_do_not_keep_the_others_from_being_read_as_plain(turn: int) -> None:
+    batch = [json.dumps(PLAIN).encode() if number % turn else b"{bad" for number in range(5_000)]
+    assert plain_of(batch).sum() == 5_000 - len(range(0, 5_000, turn))
+
+
 def test_records_that_are_mostly_not_plain_are_not_tried() -> None:
     batch = [json.dumps({**PLAIN, "url": None}).encode()] * 3 + [json.dumps(PLAIN).encode()]
     assert not plain_of(batch).any()
