@@ -10,7 +10,7 @@ fresh handle; therefore the handle that writes is the one the transactions are r
 
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -54,6 +54,18 @@ class TableReplaced(LakehouseError):
     """Another table, or an older copy of it, was put in the table's place while it was landed."""
 
     exit_code = 35
+
+
+@contextlib.contextmanager
+def refused_as_write_failed(name: TableName) -> Iterator[None]:
+    """What a store or a table's log refuses while it is entered, as `WriteFailed`."""
+    try:
+        yield
+    except (DeltaError, OSError, StoreError) as error:  # a full disk, an object store that is away
+        raise WriteFailed(
+            f"{name}: a batch could not be written: {str(error).splitlines()[0]}.",
+            remedy="Make room or mend the store, then land again: it goes on behind the last commit.",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -129,27 +141,23 @@ class BronzeTable:
         `prepare` is called again, with a newer table, whenever another writer was first. Raises `CommitContended`
         after many such losses, `WriteFailed`, `TableReplaced`.
         """
-        if self._newest_entry() != self._seal:  # delta-rs would write behind the end of any log that is there now
-            self.refresh()
         written: tuple[pa.Table, Sequence[AddAction]] | None = None
         for _ in range(ATTEMPTS):
-            commit = prepare(self)
-            if commit is None:
-                return None
-            delivered = [dict(each.note) for each in commit.deliveries]
-            try:
+            with refused_as_write_failed(self.name):
+                if self._newest_entry() != self._seal:  # delta-rs would write behind the end of any log that is there
+                    self.refresh()
+                commit = prepare(self)
+                if commit is None:
+                    return None
+                delivered = [dict(each.note) for each in commit.deliveries]
                 if written is None or written[0] is not commit.rows:
                     written = (commit.rows, self._write(commit.rows))
-                self._commit(written[1], commit, {"batch": batch_id, **note, "delivered": delivered})
-            except CommitFailedError:
-                self.conflicts += 1
-                self.refresh()
-                continue
-            except (DeltaError, OSError, StoreError) as error:  # a full disk, an object store that refuses
-                raise WriteFailed(
-                    f"{self.name}: a batch could not be written: {str(error).splitlines()[0]}.",
-                    remedy="Make room or mend the store, then land again: it goes on behind the last commit.",
-                ) from error
+                try:
+                    self._commit(written[1], commit, {"batch": batch_id, **note, "delivered": delivered})
+                except CommitFailedError:
+                    self.conflicts += 1
+                    self.refresh()
+                    continue
             return commit
         raise CommitContended(
             f"{self.name}: other writers committed first {ATTEMPTS} times in a row.",

@@ -20,7 +20,7 @@ from typing import TypeVar
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import Settings
 from kafka_sinks.cluster import Cluster, KafkaUnreachable, Topic
-from kafka_sinks.commit import BronzeTable, CommitContended, TableReplaced, WriteFailed
+from kafka_sinks.commit import BronzeTable, CommitContended, TableReplaced, WriteFailed, refused_as_write_failed
 from kafka_sinks.consume import Batch
 from kafka_sinks.decode import RegistryUnavailable
 from kafka_sinks.health import SourceHealth
@@ -55,13 +55,19 @@ class Follower:
         self._lake, self._source, self._settings, self._health = lake, source, settings, health
         self._budget, self._clock = budget, clock
         self._stop = threading.Event()
+        self._ending = threading.Event()  # of the present membership: nothing is waited for any more
         self._member: Member | None = None
         self._name = TableName("bronze", source.name)
+        self._report = LandReport(self._name, str(source.topic))
         self.source = source.name
 
     def stop(self) -> None:
         """Lands what is held, then ends `run`."""
         self._stop.set()
+        self._halt()
+
+    def _halt(self) -> None:
+        self._ending.set()
         if self._member is not None:
             self._member.stop()
 
@@ -70,9 +76,10 @@ class Follower:
         try:
             while not self._stop.is_set():
                 try:
-                    self._patiently(self._follow)
+                    self._patiently("broker", self._follow, self._stop)
                 except (OutOfOrder, TableReplaced) as error:  # go on at the position of the table that is there now
                     LOGGER.warning("%s: %s", self.source, error)
+                    self._stop.wait(FIRST_WAIT)
         except Stopped:
             pass
         except BaseException as error:
@@ -84,10 +91,10 @@ class Follower:
         """Joins the group and lands until `stop`, or until the broker cannot be asked."""
         cluster = Cluster(self._settings.kafka)
         topic = cluster.topic(str(self._source.topic))
-        table = BronzeTable(
-            self._lake, self._name, bronze_schema(self._source), str(self._source.schema.get("doc", ""))
-        )
-        run = TopicRun(self._source, self._settings, topic, table, self._clock, LandReport(self._name, topic.name))
+        schema, doc = bronze_schema(self._source), str(self._source.schema.get("doc", ""))
+        with refused_as_write_failed(self._name):
+            table = BronzeTable(self._lake, self._name, schema, doc)
+        run = TopicRun(self._source, self._settings, topic, table, self._clock, self._report)
         limits = self._settings.landing
         flush = Flush(limits.max_batch_rows, self._budget, limits.max_age_seconds)
         with Member(
@@ -98,13 +105,13 @@ class Follower:
             end=self._health.ends,
             queue_bytes=self._budget * 2,
         ) as member:
-            self._member = member
+            self._member, self._ending = member, threading.Event()
             if self._stop.is_set():
                 return
             self._health.runs(cluster, topic)
             with (
-                closing(ahead(member.batches(flush), member.stop, "kafka-reader")) as batches,
-                closing(ahead(self._decoded(run, batches), member.stop, "decoder")) as decoded,
+                closing(ahead(member.batches(flush), self._halt, "kafka-reader")) as batches,
+                closing(ahead(self._decoded(run, batches), self._halt, "decoder")) as decoded,
             ):
                 for each in decoded:
                     self._land(run, cluster, topic, each)
@@ -115,7 +122,8 @@ class Follower:
         """Where the table says that these partitions go on. Raises `PositionLost`, `TopicMissing`."""
         cluster.check_same(topic)
         now = Topic(topic.cluster_id, topic.name, topic.topic_id, tuple(partitions))
-        table = self._lake.open(self._name)
+        with refused_as_write_failed(self._name):
+            table = self._lake.open(self._name)
         landed = {each: position(table.transaction_version(app_id(topic, each))) for each in partitions}
         ranges = plan_ranges(now, landed, cluster.watermarks(now)).ranges
         starts = {partition: each.start for partition, each in ranges.items()}
@@ -124,7 +132,7 @@ class Follower:
 
     def _decoded(self, run: TopicRun, batches: Iterator[Batch]) -> Iterator[Decoded]:
         for batch in batches:
-            yield self._patiently(partial(run.decode, batch))
+            yield self._patiently("decode", partial(run.decode, batch), self._ending)
 
     def _land(self, run: TopicRun, cluster: Cluster, topic: Topic, decoded: Decoded) -> None:
         def attempt() -> None:
@@ -132,10 +140,10 @@ class Follower:
             commit = run.land(decoded)
             self._health.landed(run.report, {} if commit is None else decoded.batch.ranges)
 
-        self._patiently(attempt)
+        self._patiently("commit", attempt, self._ending)
 
-    def _patiently(self, step: Callable[[], Result]) -> Result:
-        """The result of a step that is tried until what hinders it has passed; raises `Stopped` after `stop`."""
+    def _patiently(self, name: str, step: Callable[[], Result], end: threading.Event) -> Result:
+        """The result of a step that is tried until what hinders it has passed; raises `Stopped` at the `end`."""
         wait = FIRST_WAIT
         while True:
             begun = time.monotonic()
@@ -144,12 +152,12 @@ class Follower:
             except PASSING as error:
                 if time.monotonic() - begun > LONGEST_WAIT:
                     wait = FIRST_WAIT  # it had worked in between
-                self._health.waits(error)
+                self._health.waits(name, error)
                 LOGGER.warning("%s: %s Trying again in %.0f s.", self.source, error, wait)
-                if self._stop.wait(wait):
-                    LOGGER.error("%s stops; what it holds is read again at the next start. %s", self.source, error)
+                if end.wait(wait):
+                    LOGGER.error("%s ends while it waits; what it holds is read again. %s", self.source, error)
                     raise Stopped from error
                 wait = min(LONGEST_WAIT, wait * 2)
             else:
-                self._health.works()
+                self._health.works(name)
                 return result

@@ -15,7 +15,7 @@ from kafka_sinks.cluster import Cluster, Topic
 from kafka_sinks.positions import Range
 from kafka_sinks.topic_run import LandReport
 
-Phase = Literal["starting", "working", "waiting", "failed", "stopped"]
+Phase = Literal["starting", "working", "failed", "stopped"]
 
 
 @dataclass
@@ -42,7 +42,8 @@ class SourceHealth:
     source: str
     stall_seconds: float
     phase: Phase = "starting"
-    error: str = ""
+    error: str = ""  # what ended it
+    waiting: dict[str, str] = field(default_factory=dict)  # by step of the work, what it waits for
     report: LandReport | None = None
     partitions: dict[int, PartitionHealth] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -52,6 +53,8 @@ class SourceHealth:
         """The source's topic is being read, anew."""
         with self._lock:
             self._asks, self.partitions = (cluster, topic), {}
+        self.waiting.clear()
+        self.phase = "working"
 
     def begins(self, starts: Mapping[int, int]) -> None:
         """Partitions that are read from now on, each from its position in the table."""
@@ -64,11 +67,11 @@ class SourceHealth:
         with self._lock:
             self.partitions = {p: each for p, each in self.partitions.items() if p not in partitions}
 
-    def works(self) -> None:
-        self.phase, self.error = "working", ""
+    def works(self, step: str) -> None:
+        self.waiting.pop(step, None)
 
-    def waits(self, error: LakehouseError) -> None:
-        self.phase, self.error = "waiting", str(error)
+    def waits(self, step: str, error: LakehouseError) -> None:
+        self.waiting[step] = str(error)
 
     def failed(self, error: BaseException) -> None:
         self.phase, self.error = "failed", str(error) or type(error).__name__
@@ -115,6 +118,18 @@ class SourceHealth:
             for partition, each in self.stalled().items()
         ]
 
+    @property
+    def phase_shown(self) -> str:
+        """The phase, or `waiting`."""
+        return "waiting" if self.waiting and self.phase in ("starting", "working") else self.phase
+
+    @property
+    def up(self) -> bool:
+        """Whether it is landed, and waits for nothing."""
+        return self.phase == "working" and not self.waiting
+
     def problems(self) -> list[str]:
         """Why this source is not well; empty when it is."""
-        return ([self.error] if self.phase in ("waiting", "failed") else []) + self.stalls()
+        if self.phase == "failed":
+            return [self.error]
+        return [] if self.phase == "stopped" else [*dict(self.waiting).values(), *self.stalls()]

@@ -40,7 +40,7 @@ class Sinks(Collector):
         stalled = GaugeMetricFamily(f"{PREFIX}_stalled", "1 when there is more and nothing is landed", labels=place)
         now = time.monotonic()
         for name, source in self._sources.items():
-            up.add_metric([name], float(source.phase == "working"))
+            up.add_metric([name], float(source.up))
             if (report := source.report) is not None:
                 accepted.add_metric([name], report.accepted)
                 payload.add_metric([name], report.payload_bytes)
@@ -95,5 +95,5 @@ def open_page(host: str, port: int, sources: Mapping[str, SourceHealth]) -> Thre
 
 def health(sources: Mapping[str, SourceHealth]) -> dict[str, Any]:
     """Whether all is well, and each source's phase and problems."""
-    told = {name: {"phase": each.phase, "problems": each.problems()} for name, each in sources.items()}
+    told = {name: {"phase": each.phase_shown, "problems": each.problems()} for name, each in sources.items()}
     return {"well": not any(each["problems"] for each in told.values()), "sources": told}

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from landing_topics import IMPRESSIONS, impressions_from, landed_records, settings_for, wait_until
+from landing_topics import IMPRESSIONS, landed_records, settings_for, wait_until
 
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.settings import Settings
@@ -131,11 +131,6 @@ def ended(*workers: Worker) -> Iterator[None]:
             if worker.process.poll() is None:
                 worker.send(signal.SIGCONT)
                 worker.end(signal.SIGKILL)
-
-
-def source_of(topic: str) -> Source:
-    """The source of impressions that a worker of this topic lands."""
-    return impressions_from(topic)
 
 
 def pause() -> None:

@@ -231,6 +231,35 @@ def test_a_port_that_is_taken_is_told(kafka) -> None:
         open_page("127.0.0.1", taken.server_address[1], {})
 
 
+def test_a_topic_without_records_is_well(kafka, lake: Lake, topic: str) -> None:
+    with service(lake, followed(kafka.bootstrap), impressions_from(topic)) as running:
+        wait_until(lambda: metrics(running.port)['ad_lakehouse_sink_up{source="impressions"}'] == 1)
+        assert health(running.port)[0] == 200
+
+
+def test_a_store_that_is_away_is_waited_for(kafka, lake: Lake, topic: str, monkeypatch) -> None:
+    heads = iter([OSError("the store is away")] * 3)
+    head = commit.BronzeTable._newest_entry
+
+    def sometimes(table: commit.BronzeTable) -> Any:
+        if table.version and (error := next(heads, None)):
+            raise error
+        return head(table)
+
+    source = impressions_from(topic)
+    publish(kafka.bootstrap, topic, [impression(i) for i in range(10)])
+    land_topic(lake, source, settings_for(kafka.bootstrap))
+    monkeypatch.setattr(commit.BronzeTable, "_newest_entry", sometimes)
+    publish(kafka.bootstrap, topic, [impression(i) for i in range(10)])
+    with service(lake, followed(kafka.bootstrap), source) as running:
+        wait_until(lambda: health(running.port)[0] == 503)
+        assert "the store is away" in health(running.port)[1]["sources"]["impressions"]["problems"][0]
+        wait_landed(lake, topic, 20)
+        wait_until(lambda: health(running.port)[0] == 200)
+    assert next(heads, None) is None, "the store was not away"
+    assert landed_records(lake, topic) == committed_records(kafka.bootstrap, topic)
+
+
 def test_other_paths_are_not_found(kafka, lake: Lake, topic: str) -> None:
     with service(lake, followed(kafka.bootstrap), impressions_from(topic)) as running:
         assert page(running.port, "/")[0] == 404
