@@ -61,7 +61,8 @@ def land(
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Do not stop: land the topics as records come")] = False,
     max_age: Annotated[
-        float | None, typer.Option(help="With --follow: seconds after which what has come is committed, default 30")
+        float | None,
+        typer.Option(help="With --follow: commit what has come after so many seconds, default 30", min=0.1),
     ] = None,
     port: Annotated[int, typer.Option(help="With --follow: port of /health and /metrics; 0 takes a free one")] = 9464,
     host: Annotated[

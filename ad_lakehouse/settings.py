@@ -29,7 +29,7 @@ class KafkaSettings(Part):
     client: dict[str, str] = Field(default_factory=dict, description="Further librdkafka settings")
     sasl_password: SecretStr | None = None
     schema_registry: str = Field("", description="URL of a Confluent-compatible registry, or a folder of <id>.avsc")
-    group: str = Field("ad-lakehouse", description="Consumer group for lag displays; landing does not read it")
+    group: str = Field("ad-lakehouse", description="Consumer group: divides the service's work, and shows lag")
 
 
 class LandingSettings(Part):

@@ -56,6 +56,13 @@ class TableReplaced(LakehouseError):
     exit_code = 35
 
 
+def replaced(name: TableName) -> TableReplaced:
+    return TableReplaced(
+        f"{name} was replaced while it was landed.",
+        remedy="Nothing was written to the new table. Land again: it goes on at that table's position.",
+    )
+
+
 @contextlib.contextmanager
 def refused_as_write_failed(name: TableName) -> Iterator[None]:
     """What a store or a table's log refuses while it is entered, as `WriteFailed`."""
@@ -121,10 +128,7 @@ class BronzeTable:
         """Opens the newest version. Raises `TableReplaced`."""
         before, self._handle = self.version, self._lake.open(self.name)
         if self._handle.metadata().id != self._id or self.version < before:
-            raise TableReplaced(
-                f"{self.name} was replaced while it was landed.",
-                remedy="Nothing was written to the new table. Land again: it goes on at that table's position.",
-            )
+            raise replaced(self.name)
         self._seal = self._newest_entry()
 
     def _newest_entry(self) -> tuple[str | None, datetime] | None:
@@ -135,6 +139,14 @@ class BronzeTable:
             return None
         return entry["e_tag"], entry["last_modified"]
 
+    def _check_same(self) -> None:
+        """Raises `TableReplaced` when the open version is another one now; delta-rs would write behind any log."""
+        found = self._newest_entry()
+        if found is not None and self._seal is not None and found != self._seal:
+            raise replaced(self.name)
+        if found != self._seal:  # log clean-up, or the table is gone
+            self.refresh()
+
     def land(self, batch_id: str, prepare: Callable[["BronzeTable"], Commit | None], **note: Any) -> Commit | None:
         """Commits what `prepare` leaves of a batch when it sees the table; None when that is nothing.
 
@@ -144,8 +156,7 @@ class BronzeTable:
         written: tuple[pa.Table, Sequence[AddAction]] | None = None
         for _ in range(ATTEMPTS):
             with refused_as_write_failed(self.name):
-                if self._newest_entry() != self._seal:  # delta-rs would write behind the end of any log that is there
-                    self.refresh()
+                self._check_same()
                 commit = prepare(self)
                 if commit is None:
                     return None

@@ -1,7 +1,7 @@
 """Reading a topic from Kafka as Arrow batches: the consumer, what it tells, the records as columns.
 
 Belongs here: the client and its memory, events that are no records, messages to columns, the batch that grows.
-Not here: which offsets (read_range.py, member.py), what the bytes mean (decode/), keeping the rows (commit.py).
+Not here: which offsets (read_ranges.py, member.py), what the bytes mean (decode/), keeping the rows (commit.py).
 
 Kafka's committed offsets are never read: the table's log says where to go on. Under `read_committed` a partition's
 end shows as an end-of-partition event, whose offset lies behind transaction markers, aborted records and offsets
@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.settings import KafkaSettings
-from kafka_sinks.cluster import MISSING, Cluster, Topic, TopicMissing, client_config, connect
+from kafka_sinks.cluster import MISSING, Cluster, Topic, client_config, connect
 from kafka_sinks.memory import RARE_COLLECTION
 from kafka_sinks.positions import Gap, Range, position_lost
 
@@ -131,10 +131,13 @@ class TopicConsumer:
             return None  # the group has given our partitions away; the next poll joins again
         place = f"{self.topic.name}[{partition}] at offset {message.offset()}"
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            low = self.cluster.watermarks(self.topic)[partition].low
+            low = self.cluster.watermarks(replace(self.topic, partitions=(partition,)))[partition].low
             raise position_lost([Gap(self.topic.name, self.topic.topic_id, partition, message.offset(), low)])
-        if error.code() in MISSING:
-            raise TopicMissing(f"Topic {self.topic.name} was deleted while it was read.", remedy="Create it again.")
+        if error.code() in MISSING:  # or a broker that has just started does not know it yet
+            self.cluster.check_same(self.topic)
+            return None
+        if partition < 0:
+            raise ReadFailed(f"{self.topic.name}: {error.str()}.", remedy="Check the rights of the consumer group.")
         # Not skipped: librdkafka goes on behind records that it could not read, and they would be lost.
         raise ReadFailed(f"{place}: {error.str()}.", remedy="Land again; if it stays, repair the topic at this offset.")
 

@@ -3,9 +3,10 @@
 Belongs here: the order of one source's work, what is waited for and what ends it. Not here: reading (member.py),
 decoding and committing (topic_run.py), several sources and their health page (service.py).
 
-Reading, decoding and writing overlap, each in a thread of its own. What may pass is waited for with the batch in hand:
-a broker, registry or store that is away. While a batch cannot be written nothing is read, and after librdkafka's
-`max.poll.interval.ms` the group gives the partitions to a worker that can write.
+Reading, decoding and writing overlap, each in a thread of its own. What may pass is waited for: a registry or a store
+that is away with the batch in hand; when the broker is away what is in hand is dropped in the end, and read again.
+While a batch cannot be written nothing is read, and after librdkafka's `max.poll.interval.ms` the group gives the
+partitions to a worker that can write.
 """
 
 import logging
@@ -36,7 +37,7 @@ Result = TypeVar("Result")
 
 
 class Stopped(Exception):
-    """The service was told to stop while something was waited for."""
+    """Nothing is waited for any more: the service was told to stop, or another thread of the source has ended."""
 
 
 class Follower:
@@ -57,6 +58,7 @@ class Follower:
         self._stop = threading.Event()
         self._ending = threading.Event()  # of the present membership: nothing is waited for any more
         self._member: Member | None = None
+        self._cluster: Cluster | None = None
         self._name = TableName("bronze", source.name)
         self._report = LandReport(self._name, str(source.topic))
         self.source = source.name
@@ -77,11 +79,11 @@ class Follower:
             while not self._stop.is_set():
                 try:
                     self._patiently("broker", self._follow, self._stop)
+                except Stopped:  # told to stop, or another of its threads cannot go on: then it begins anew
+                    self._stop.wait(FIRST_WAIT)
                 except (OutOfOrder, TableReplaced) as error:  # go on at the position of the table that is there now
                     LOGGER.warning("%s: %s", self.source, error)
                     self._stop.wait(FIRST_WAIT)
-        except Stopped:
-            pass
         except BaseException as error:
             self._health.failed(error)
             raise
@@ -89,7 +91,8 @@ class Follower:
 
     def _follow(self) -> None:
         """Joins the group and lands until `stop`, or until the broker cannot be asked."""
-        cluster = Cluster(self._settings.kafka)
+        # One for all memberships: a client is freed by the collector only
+        self._cluster = cluster = self._cluster or Cluster(self._settings.kafka)
         topic = cluster.topic(str(self._source.topic))
         schema, doc = bronze_schema(self._source), str(self._source.schema.get("doc", ""))
         with refused_as_write_failed(self._name):
@@ -108,7 +111,7 @@ class Follower:
             self._member, self._ending = member, threading.Event()
             if self._stop.is_set():
                 return
-            self._health.runs(cluster, topic)
+            self._health.runs(cluster, topic, lambda: bool(member.consumer.memberid()))
             with (
                 closing(ahead(member.batches(flush), self._halt, "kafka-reader")) as batches,
                 closing(ahead(self._decoded(run, batches), self._halt, "decoder")) as decoded,
@@ -124,7 +127,7 @@ class Follower:
         now = Topic(topic.cluster_id, topic.name, topic.topic_id, tuple(partitions))
         with refused_as_write_failed(self._name):
             table = self._lake.open(self._name)
-        landed = {each: position(table.transaction_version(app_id(topic, each))) for each in partitions}
+            landed = {each: position(table.transaction_version(app_id(topic, each))) for each in partitions}
         ranges = plan_ranges(now, landed, cluster.watermarks(now)).ranges
         starts = {partition: each.start for partition, each in ranges.items()}
         self._health.begins(starts)
@@ -138,7 +141,7 @@ class Follower:
         def attempt() -> None:
             cluster.check_same(topic)
             commit = run.land(decoded)
-            self._health.landed(run.report, {} if commit is None else decoded.batch.ranges)
+            self._health.landed(run.report, decoded.batch.ranges, by_us=commit is not None)
 
         self._patiently("commit", attempt, self._ending)
 

@@ -6,8 +6,8 @@ the work (follow.py).
 
 import threading
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ad_lakehouse.errors import LakehouseError
@@ -43,22 +43,23 @@ class SourceHealth:
     stall_seconds: float
     phase: Phase = "starting"
     error: str = ""  # what ended it
+    begun: float = field(default_factory=time.monotonic)  # when it last tried to join the group
     waiting: dict[str, str] = field(default_factory=dict)  # by step of the work, what it waits for
     report: LandReport | None = None
     partitions: dict[int, PartitionHealth] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _asks: tuple[Cluster, Topic] | None = None
+    _asks: tuple[Cluster, Topic, Callable[[], bool]] | None = None
 
-    def runs(self, cluster: Cluster, topic: Topic) -> None:
-        """The source's topic is being read, anew."""
+    def runs(self, cluster: Cluster, topic: Topic, joined: Callable[[], bool]) -> None:
+        """The source's topic is about to be read, anew; `joined` says whether the group has taken us in."""
         with self._lock:
-            self._asks, self.partitions = (cluster, topic), {}
+            self._asks, self.partitions = (cluster, topic, joined), {}
         self.waiting.clear()
-        self.phase = "working"
+        self.phase, self.begun = "starting", time.monotonic()
 
     def begins(self, starts: Mapping[int, int]) -> None:
         """Partitions that are read from now on, each from its position in the table."""
-        now = time.monotonic()
+        now, self.phase = time.monotonic(), "working"
         with self._lock:
             self.partitions |= {partition: PartitionHealth(start, start, now) for partition, start in starts.items()}
 
@@ -79,14 +80,15 @@ class SourceHealth:
     def stopped(self) -> None:
         self.phase = "stopped"
 
-    def landed(self, report: LandReport, ranges: Mapping[int, Range]) -> None:
-        """A batch is in the table."""
+    def landed(self, report: LandReport, ranges: Mapping[int, Range], *, by_us: bool) -> None:
+        """A batch is in the table, by this worker or by another one that was before."""
         now = time.monotonic()
         with self._lock:
             self.report = report
             for partition, each in ranges.items():
                 if (known := self.partitions.get(partition)) is not None:  # else it was taken away meanwhile
-                    known.landed, known.moved, known.committed = max(known.landed, each.end), now, now
+                    known.landed, known.moved = max(known.landed, each.end), now
+                    known.committed = now if by_us else known.committed
 
     def look(self) -> None:
         """Asks the broker where the topic ends. Raises `KafkaUnreachable` or `TopicMissing`."""
@@ -94,8 +96,11 @@ class SourceHealth:
             asks = self._asks
         if asks is None:
             return
-        cluster, topic = asks
-        now, ends = time.monotonic(), cluster.watermarks(topic)
+        cluster, topic, joined = asks
+        if self.phase == "starting" and joined():  # perhaps without a partition: others have them all
+            self.phase = "working"
+        ours = tuple(self.partitions)  # not those of the topic as it was described: some may have been added
+        now, ends = time.monotonic(), cluster.watermarks(replace(topic, partitions=ours)) if ours else {}
         with self._lock:
             for partition, each in self.partitions.items():
                 each.end = ends[partition].stable if partition in ends else each.end
@@ -132,4 +137,9 @@ class SourceHealth:
         """Why this source is not well; empty when it is."""
         if self.phase == "failed":
             return [self.error]
-        return [] if self.phase == "stopped" else [*dict(self.waiting).values(), *self.stalls()]
+        if self.phase == "stopped":
+            return []
+        idle = time.monotonic() - self.begun
+        slow = self.phase == "starting" and not self.waiting and idle > self.stall_seconds
+        told = [f"{self.source}: the consumer group has not taken it in for {idle:.0f} s."] if slow else []
+        return [*dict(self.waiting).values(), *told, *self.stalls()]

@@ -8,8 +8,11 @@ import threading
 
 import pyarrow as pa
 
+from ad_lakehouse.errors import ConfigurationError
+
 COLLECT_AT = 100_000  # container objects more than freed, at which Python looks for garbage; its default is 700
 PROGRAM_BYTES = 450 << 20  # resident when the first records are read: Python, Arrow, DuckDB, Delta
+LEAST_BATCH = 1 << 20
 COPIES = 40  # bytes of memory that a byte of a batch's payload takes on its way, in all batches under way together
 
 
@@ -45,5 +48,14 @@ def give_freed_memory_back() -> None:
 
 
 def batch_bytes(memory: int, sources: int) -> int:
-    """Bytes of payload that a batch of each of several sources may hold, so that all stay within `memory` bytes."""
-    return max(1 << 20, (memory - PROGRAM_BYTES) // (COPIES * max(1, sources)))
+    """Bytes of payload that a batch of each of several sources may hold, so that all stay within `memory` bytes.
+
+    Raises `ConfigurationError` when that is less than a megabyte.
+    """
+    least = PROGRAM_BYTES + sources * COPIES * LEAST_BATCH
+    if memory < least:
+        raise ConfigurationError(
+            f"{sources} sources need {least >> 20} MiB, and the service may use {memory >> 20} MiB.",
+            remedy="Raise AD_LAKEHOUSE_LANDING__MEMORY_BYTES, or give some sources to a service of their own.",
+        )
+    return (memory - PROGRAM_BYTES) // (COPIES * sources)

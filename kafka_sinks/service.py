@@ -30,8 +30,9 @@ class LandingService:
     def __init__(self, lake: Lake, sources: Sequence[Source], settings: Settings, *, host: str, port: int) -> None:
         """Raises `ConfigurationError` when the port cannot be opened."""
         limits = settings.landing
+        stall = limits.stall_seconds + limits.max_age_seconds
         budget = batch_bytes(limits.memory_bytes, len(sources))
-        self.health = {each.name: SourceHealth(each.name, limits.stall_seconds) for each in sources}
+        self.health = {each.name: SourceHealth(each.name, stall) for each in sources}
         self._followers = [Follower(lake, each, settings, self.health[each.name], budget=budget) for each in sources]
         self._page = open_page(host, port, self.health)
         self._threads = [threading.Thread(target=self._run, args=(each,), name=each.source) for each in self._followers]

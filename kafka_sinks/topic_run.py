@@ -133,9 +133,9 @@ class TopicRun:
         self.report.conflicts += self._table.conflicts - before
         if commit is not None:
             self.report.batches += 1
+            self.report.rejected += reasons(commit.rows)  # before records: accepted never falls
             self.report.records += sum(each.records for each in commit.deliveries)
-            self.report.rejected += reasons(commit.rows)
-            self.report.payload_bytes += batch.payloads.nbytes
+            self.report.payload_bytes += batch.payloads.nbytes * commit.rows.num_rows // max(1, len(batch))
         return commit
 
     def finish(self) -> LandReport:

@@ -89,7 +89,7 @@ def bounded(schema: pa.Schema) -> list[str]:
 def statistics(rows: pa.Table) -> dict[str, Any]:
     """What the log keeps of a file: its rows, the nulls of each column, the bounds of some."""
     bounds = {name: pc.min_max(rows[name]) for name in bounded(rows.schema)}
-    known = {name: each for name, each in bounds.items() if each["min"].is_valid}
+    known = {name: each for name, each in bounds.items() if all(is_told(each[end]) for end in ("min", "max"))}
     return {
         "numRecords": rows.num_rows,
         "minValues": {name: written(each["min"]) for name, each in known.items()},
@@ -100,9 +100,16 @@ def statistics(rows: pa.Table) -> dict[str, Any]:
     }
 
 
+def is_told(value: pa.Scalar) -> bool:
+    """Whether a bound can be written: there is one, and if it is a time, its year has four digits."""
+    if not value.is_valid or pa.types.is_integer(value.type):
+        return bool(value.is_valid)
+    return bool(1 <= pc.year(value).as_py() <= 9999)
+
+
 def written(value: pa.Scalar) -> Any:
     """A bound as the log writes it: times in UTC with microseconds."""
     plain = value.as_py()
     if isinstance(plain, datetime):
-        return plain.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return plain.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return plain.isoformat() if isinstance(plain, date) else plain

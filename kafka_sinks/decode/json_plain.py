@@ -40,7 +40,8 @@ def plain_records(source: Source, texts: pa.StringArray) -> tuple[Mask, dict[str
 def _worth_trying(source: Source, texts: pa.StringArray) -> bool:
     """Whether most of some records are plain: trying in vain would cost as much again as reading them."""
     paths = list(source.paths.values())
-    if any(len(path) > 1 for path in paths) or len(set(paths)) < len(paths):  # nested, or read into two of our fields
+    # Nested, or read into two of our fields; DuckDB takes keys that differ in case for one
+    if any(len(path) > 1 for path in paths) or len({path[0].lower() for path in paths}) < len(paths):
         return False
     texted = {field.name for field in source.fields if pa.types.is_string(field.type)}
     known = {path[0]: name in texted for name, path in source.paths.items()}

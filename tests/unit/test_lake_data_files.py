@@ -69,3 +69,22 @@ def test_bounds_of_texts_are_left_out_and_times_keep_their_microseconds(tmp_path
     assert told["maxValues"] == {"number": 2, "moment": "2026-03-01T00:00:00.000002Z"}
     assert told["nullCount"] == {"id": 0, "number": 0, "moment": 0}
     assert (tmp_path / file.path).stat().st_size == file.size
+
+
+@pytest.mark.parametrize(
+    ("micros", "told"),
+    [
+        (-99_999_999_999_000_000, None),
+        (-62_135_596_800_000_000, "0001-01-01T00:00:00.000000Z"),
+        (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
+        (253_402_300_800_000_000, None),
+        (2**63 - 1, None),
+    ],
+    ids=["before year 1", "year 1", "year 9999", "year 10000", "the largest"],
+)
+def test_a_time_that_no_log_can_name_has_no_bounds(tmp_path, micros: int, told: str | None) -> None:
+    moments = pa.array([micros], pa.int64()).cast(SCHEMA.field("moment").type)
+    odd = rows([FIRST]).set_column(2, SCHEMA.field("moment"), moments)
+    (file,) = write_files(LocalStore(tmp_path), odd)
+    assert json.loads(file.stats)["maxValues"].get("moment") == told
+    assert json.loads(file.stats)["numRecords"] == 1
