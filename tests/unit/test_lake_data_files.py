@@ -53,7 +53,7 @@ def test_what_is_written_is_read_again_with_its_statistics(lake: Lake) -> None:
         "select id, number, moment, names, event_date from read_parquet($files, hive_partitioning=true) order by number"
     )
     with connect() as connection:
-        found = connection.execute(query, {"files": table.file_uris()}).to_arrow_table()
+        found = connection.sql(query, params={"files": table.file_uris()}).to_arrow_table()
     assert found.select(SCHEMA.names[:4]).to_pylist() == written.select(SCHEMA.names[:4]).to_pylist()
     actions = pa.table(table.get_add_actions(flatten=True)).to_pylist()
     of_second = next(each for each in actions if each[f"partition.{DAY}"] == SECOND)
