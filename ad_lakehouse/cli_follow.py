@@ -21,10 +21,10 @@ TELL_SECONDS = 10.0  # between two lines that say what was landed
 
 
 def follow(settings: Settings, only: Collection[str] | None, host: str, port: int) -> None:
-    """Lands the sources' topics until SIGINT or SIGTERM, then what is held, and ends; a second signal ends at once.
+    """Lands the sources' topics until SIGINT or SIGTERM, then what is held, and ends; the same signal again: at once.
 
-    Raises `KafkaUnreachable`, `TopicMissing` for a source that was named, `ConfigurationError`, and the first error
-    that ended a source when none is left.
+    Raises `KafkaUnreachable`, `TopicMissing` for a source that was named, `ConfigurationError`, and at its end the
+    first error that ended a source.
     """
     give_freed_memory_back()
     sources = selected(load_sources(settings.landing.sources), only)

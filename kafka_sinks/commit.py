@@ -45,7 +45,7 @@ class SchemaConflict(LakehouseError):
 
 
 class WriteFailed(LakehouseError):
-    """The table's storage refused a batch: a full disk, no permission, an object store that is away."""
+    """The table's storage refuses to be written or read: a full disk, no permission, an object store that is away."""
 
     exit_code = 19
 
@@ -70,7 +70,7 @@ def refused_as_write_failed(name: TableName) -> Iterator[None]:
         yield
     except (DeltaError, OSError, StoreError) as error:  # a full disk, an object store that is away
         raise WriteFailed(
-            f"{name}: a batch could not be written: {str(error).splitlines()[0]}.",
+            f"{name} could not be read or written: {str(error).splitlines()[0]}.",
             remedy="Make room or mend the store, then land again: it goes on behind the last commit.",
         ) from error
 

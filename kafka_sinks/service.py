@@ -51,7 +51,8 @@ class LandingService:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.stop()
-        self.join()
+        for thread in self._threads:
+            thread.join()
         self._ended.set()
         self._page.shutdown()
         self._page.server_close()
@@ -65,12 +66,6 @@ class LandingService:
     def alive(self) -> bool:
         """Whether a source is still landed."""
         return any(thread.is_alive() for thread in self._threads)
-
-    def join(self, seconds: float | None = None) -> bool:
-        """Waits until every source has ended, at most `seconds`; returns whether they have."""
-        for thread in self._threads:
-            thread.join(seconds)
-        return not self.alive
 
     def raise_if_failed(self) -> None:
         """Raises the first error that ended a source."""

@@ -35,7 +35,8 @@ def land_topic(
     """Lands the source's topic up to its last stable offsets. May run beside other sinks of the same topic.
 
     `progress` is told after each batch; questions to the broker wait at most `timeout` seconds. Raises
-    `KafkaUnreachable`, `TopicMissing`, `PositionLost` (unless `accept_loss`), `ReadFailed`, `CommitContended`;
+    `KafkaUnreachable`, `TopicMissing`, `PositionLost` (unless `accept_loss`), `ReadFailed`, `CommitContended`,
+    `WriteFailed`, `TableReplaced`;
     batches committed before the error stay, and the next run goes on behind them.
     """
     if source.topic is None:

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -131,8 +130,3 @@ def ended(*workers: Worker) -> Iterator[None]:
             if worker.process.poll() is None:
                 worker.send(signal.SIGCONT)
                 worker.end(signal.SIGKILL)
-
-
-def pause() -> None:
-    """A moment for something that should not happen to happen."""
-    time.sleep(2)

@@ -29,7 +29,7 @@ def write_files(store: Any, rows: pa.Table, *, without_dictionary: Sequence[str]
     """Writes the rows below the store of a table that is partitioned by `event_date`: one file a day.
 
     `without_dictionary`: columns whose values hardly repeat. Raises obstore's errors when the store refuses; files
-    that are never committed are removed by the next vacuum.
+    that are never committed stay until a vacuum.
     """
     return [
         _write(store, day, part, [name for name in part.column_names if name not in without_dictionary])
