@@ -14,6 +14,7 @@ from ad_lakehouse.alerts.handling import ListedAlert
 from ad_lakehouse.dbt_delta.run import BuildReport, TablePlan
 from ad_lakehouse.files.quarantine import Rejected
 from ad_lakehouse.landing import LandedAll
+from ad_lakehouse.maintenance import Cared
 from ad_lakehouse.quality.checkup import Checked
 from ad_lakehouse.status import TableStatus
 
@@ -123,6 +124,25 @@ def tables(found: Sequence[TableStatus]) -> Table:
             str(each.files),
             decimal(each.size),
             f"{each.committed:%Y-%m-%d %H:%M:%S}",
+        )
+    return made
+
+
+def cared(done: Sequence[Cared]) -> Table:
+    """One line a table that was cared for."""
+    columns = ("days compacted", "files before", "after", "files now", "removed", "log entries removed", "seconds")
+    made = table("table", *columns, "remark", right=columns)
+    for each in done:
+        made.add_row(
+            str(each.name),
+            number(each.compacted.partitions),
+            number(each.compacted.removed),
+            number(each.compacted.added),
+            number(each.files),
+            number(each.vacuumed),
+            number(each.log_entries),
+            f"{each.seconds:.1f}",
+            escape(each.remark),
         )
     return made
 

@@ -50,6 +50,15 @@ class LandingSettings(Part):
     sources: Path | None = Field(None, description="Folder of source YAML files added to the built-in ones")
 
 
+class MaintenanceSettings(Part):
+    """What `ad-lakehouse maintain` makes of a table's files, and how long it keeps old ones."""
+
+    target_bytes: int = Field(128 << 20, ge=1 << 20, description="Files smaller than this are put together")
+    min_files: int = Field(8, ge=2, description="A day with fewer small files is left as it is")
+    vacuum_days: int = Field(7, ge=1, description="Files of older versions stay so long: for queries that still run")
+    log_days: int = Field(30, ge=1, description="Log entries stay so long: versions one can go back to")
+
+
 class TransformSettings(Part):
     """How dbt and its engine run."""
 
@@ -118,6 +127,7 @@ class Settings(BaseSettings):
     freshness: Path | None = Field(None, description="YAML of freshness windows laid over the built-in ones")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     landing: LandingSettings = Field(default_factory=LandingSettings)
+    maintenance: MaintenanceSettings = Field(default_factory=MaintenanceSettings)
     transform: TransformSettings = Field(default_factory=TransformSettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.commits import commits
 from benchmarks.follow import follow
 from benchmarks.landing import landing
 from benchmarks.measure import Measured
@@ -51,6 +52,21 @@ def show_follow(rate: int) -> None:
     console.print(table)
 
 
+def show_commits(number: int) -> None:
+    before, after, care = commits(number)
+    table = Table(
+        f"{number:,} commits", "files", "open ms", "one more commit ms", "days changed since the first, ms",
+        "count distinct ms", header_style="bold",
+    )  # fmt: skip
+    for name, each in (("before maintain", before), ("after it", after)):
+        figures = (each.open_it, each.commit, each.changed_days, each.count_rows)
+        table.add_row(name, f"{each.files:,}", *(f"{figure:,.0f}" for figure in figures))
+    console.print(table)
+    console.print(
+        f"maintain took {care.seconds:.1f} s, {care.cpu_seconds:.1f} CPU s, peak {care.peak_bytes / 1e6:.0f} MB"
+    )
+
+
 def show_transform(impressions: int, engines: Sequence[str]) -> None:
     with history(impressions) as landed:
         of_duckdb: dict[str, Measured] = {}
@@ -81,13 +97,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000, help="records of each landing measurement")
     parser.add_argument("--rate", type=int, default=50_000, help="records a second that the service lands")
+    parser.add_argument("--commits", type=int, default=86_400, help="commits of the table that is maintained")
     parser.add_argument("--impressions", type=int, default=1_000_000, help="impressions of the history to build")
-    parser.add_argument("only", nargs="?", choices=["landing", "follow", "transform", "engines"], help="only this part")
+    parser.add_argument(
+        "only", nargs="?", choices=["landing", "follow", "commits", "transform", "engines"], help="only this part"
+    )
     given = parser.parse_args()
     if given.only in (None, "landing"):
         show_landing(given.rows)
     if given.only in (None, "follow"):
         show_follow(given.rate)
+    if given.only in (None, "commits"):
+        show_commits(given.commits)
     if given.only in (None, "transform"):
         show_transform(given.impressions, ["duckdb"])
     if given.only == "engines":

@@ -28,6 +28,7 @@ from ad_lakehouse.defs.arrivals import files_of_no_source
 from ad_lakehouse.defs.freshness import pipeline_facts, remembered
 from ad_lakehouse.defs.instance_facts import failed_checks, failed_runs, now, pipeline_states
 from ad_lakehouse.defs.keys import OWNERS, table_name
+from ad_lakehouse.defs.maintenance import MAINTAIN
 from ad_lakehouse.defs.resources import lake_of
 from ad_lakehouse.defs.triggers import BUILD, LAND
 from ad_lakehouse.quality.freshness import freshness, load_windows, newest_events
@@ -105,7 +106,7 @@ def tick(
     seen = Seen()
     seen.add(late_events(settings, watched, at), "freshness")
     seen.add(from_checks(failed_checks(instance, watched.checks), at, watched.owners), "check")
-    runs = from_runs(failed_runs(instance, [LAND, BUILD]), at, OWNERS["silver"])
+    runs = from_runs(failed_runs(instance, [LAND, BUILD, MAINTAIN]), at, OWNERS["silver"])
     seen.add(runs, "run")
     seen.add(late_pipeline(instance, watched, known, at, {each.key for each in runs}), "pipeline")
     seen.add(unclaimed_files(settings, watched, at), "files")

@@ -33,6 +33,7 @@ class TableFigures:
 
     snapshot: Snapshot
     uri: str
+    changed: int  # the newest version that changed rows
 
     @cached_property
     def rows_per_day(self) -> dict[date, int]:
@@ -44,8 +45,8 @@ class TableFigures:
 
     @property
     def data_version(self) -> dg.DataVersion:
-        """The same as long as nothing was committed: a landing that found nothing makes nothing below unsynced."""
-        return dg.DataVersion(f"{self.snapshot.table_id}@{self.snapshot.version}")
+        """The same as long as no row changed: a landing that found nothing, or maintenance, makes nothing unsynced."""
+        return dg.DataVersion(f"{self.snapshot.table_id}@{self.changed}")
 
     @property
     def rows(self) -> int:
@@ -72,12 +73,21 @@ def version_of(lake: Lake, name: TableName) -> int:
     return -1 if table is None else table.version()
 
 
+def changed_version(lake: Lake, name: TableName, version: int) -> int:
+    """The newest version up to `version` that changed rows; 0 when none did, -1 for a table that is not there (-1)."""
+    if version < 1:
+        return version
+    change = TableLog(lake, name).newest_change(version)
+    return change.version if change else 0
+
+
 def table_figures(lake: Lake, name: TableName) -> TableFigures:
     """Raises `NotLanded`."""
     try:
-        return TableFigures(Snapshot.of(name, lake.open(name)), lake.uri(name))
+        snapshot = Snapshot.of(name, lake.open(name))
     except TableNotFoundError:
         raise NotLanded(f"{name} is not in the lake {lake.root}.", remedy="Materialise the asset first.") from None
+    return TableFigures(snapshot, lake.uri(name), changed_version(lake, name, snapshot.version))
 
 
 def landed_between(lake: Lake, snapshot: Snapshot, before: int) -> Landed:

@@ -15,9 +15,9 @@ freshness:
   enabled: true  # pipeline freshness is evaluated by the daemon
 concurrency:
   runs:
-    max_concurrent_runs: 2
+    max_concurrent_runs: 3
     tag_concurrency_limits:
-      - key: ad_lakehouse/job  # landing and building side by side, but never two of a kind
+      - key: ad_lakehouse/job  # landing, building and maintenance side by side, but never two of a kind
         value: {applyLimitPerUniqueValue: true}
         limit: 1
 run_monitoring:

@@ -17,6 +17,7 @@ from ad_lakehouse.defs.graph import GraphNotPrepared, ModelGraph, read_graph
 from ad_lakehouse.defs.keys import LEDGER, asset_key
 from ad_lakehouse.defs.landing import landing_asset, sharing_files
 from ad_lakehouse.defs.ledger import CHECK, ledger_asset
+from ad_lakehouse.defs.maintenance import maintain_hourly, maintain_job
 from ad_lakehouse.defs.models import model_assets
 from ad_lakehouse.defs.triggers import build_sensor, jobs, landing_sensor
 from ad_lakehouse.lake import TableName
@@ -48,7 +49,11 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
     return dg.Definitions(
         assets=[*first, models],
         asset_checks=contract_steps,
-        jobs=jobs(dg.AssetSelection.assets(*bronze, asset_key(LEDGER)), dg.AssetSelection.assets(models)),
+        jobs=[
+            *jobs(dg.AssetSelection.assets(*bronze, asset_key(LEDGER)), dg.AssetSelection.assets(models)),
+            maintain_job,
+        ],
+        schedules=[maintain_hourly],
         sensors=[
             landing_sensor(groups, gates),
             build_sensor(bronze, gates, graph, with_every_build(graph, models.check_specs)),

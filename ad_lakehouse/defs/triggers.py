@@ -18,7 +18,7 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from ad_lakehouse.defs.arrivals import files_by_source, waiting_records
-from ad_lakehouse.defs.figures import version_of
+from ad_lakehouse.defs.figures import changed_version, version_of
 from ad_lakehouse.defs.freshness import VERIFY_EVERY
 from ad_lakehouse.defs.graph import ModelGraph
 from ad_lakehouse.defs.instance_facts import failed_checks, now, unfinished_since
@@ -158,7 +158,8 @@ def build_sensor(
         context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]
     ) -> dg.RunRequest | dg.SkipReason:
         lake = lake_of(settings)
-        versions = {str(table_name(key)): version_of(lake, table_name(key)) for key in sorted(landed)}
+        names = [table_name(key) for key in sorted(landed)]
+        versions = {str(name): changed_version(lake, name, version_of(lake, name)) for name in names}
         if all(version < 1 for version in versions.values()):
             return dg.SkipReason("nothing has landed yet")
         failing = sorted(f"{each.asset} {each.check}" for each in failed_checks(context.instance, gates))

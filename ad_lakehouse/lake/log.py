@@ -5,6 +5,7 @@ Belongs here: reading commits. Not here: deciding what to rebuild (dbt_delta/pla
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -17,6 +18,7 @@ from ad_lakehouse.lake.tables import Lake, TableName
 
 BUILD_KEY = "userMetadata"  # the commitInfo key that Spark writes too, so that both engines record alike
 BATCH_KEY = "ad_lakehouse"
+AT_ONCE = 16  # an object store takes as long for one entry as for many at once
 Day = date | None  # None is the partition of rejected rows
 
 
@@ -77,7 +79,9 @@ class TableLog:
 
     def since(self, version: int, until: int) -> list[Commit] | None:
         """Commits in (version, until], oldest first; None when one of them is gone."""
-        commits = [self.commit(each) for each in range(version + 1, until + 1)]
+        wanted = range(version + 1, until + 1)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            commits = list(pool.map(self.commit, wanted)) if len(wanted) > AT_ONCE else [*map(self.commit, wanted)]
         return None if None in commits else [commit for commit in commits if commit is not None]
 
     def newest_first(self, version: int) -> Iterator[Commit]:
@@ -106,6 +110,15 @@ class TableLog:
         commits = self.since(since, until)
         return None if commits is None else any(commit.changed_files() for commit in commits)
 
+    def newest_build(self, version: int) -> Commit | None:
+        """The newest commit of a build at or before `version`."""
+        return next((each for each in self.newest_first(version) if each.note.get("kind") == "build"), None)
+
     def recorded_build(self, version: int) -> dict[str, Any] | None:
         """What the newest build at or before `version` wrote of itself."""
-        return next((commit.note for commit in self.newest_first(version) if commit.note.get("kind") == "build"), None)
+        build = self.newest_build(version)
+        return build.note if build else None
+
+    def newest_change(self, version: int) -> Commit | None:
+        """The newest commit at or before `version` that changed rows; None when the log has none."""
+        return next((each for each in self.newest_first(version) if each.changed_files()), None)

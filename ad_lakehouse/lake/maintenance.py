@@ -1,0 +1,143 @@
+"""Care of one table's files: small ones become large ones, those that nobody needs any more go.
+
+Belongs here: compaction, vacuum, log clean-up. Not here: how far back others still read a log and the order of things
+(ad_lakehouse/maintenance.py), rows deleted on purpose (retention.py).
+
+No row changes. A compaction says so of each file (`dataChange` false), so nothing is built anew from it; a reader that
+has pinned a version keeps its files until the vacuum, days later.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import obstore
+from deltalake import DeltaTable, WriterProperties
+
+LOG_ENTRY = re.compile(r"(\d{20})\.(.+)")
+CHECKPOINT = "checkpoint.parquet"  # of one part: what delta-rs writes, and Spark unless told otherwise
+CHECKPOINT_AFTER = 10  # commits that a reader may have to read one by one
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What a compaction did, or would do: partitions (days) it touched, files that went, files that came."""
+
+    partitions: int = 0
+    removed: int = 0
+    added: int = 0
+
+
+NOT_COMPACTED = Compacted()
+
+
+@dataclass(frozen=True)
+class SmallFiles:
+    """The partitions that hold enough small files to be worth a compaction; `None` stands for rejected rows."""
+
+    column: str | None
+    counts: dict[str | None, int]
+
+    @classmethod
+    def of(cls, table: DeltaTable, *, target_bytes: int, at_least: int) -> "SmallFiles":
+        """Counts the files below `target_bytes`, from the log alone."""
+        columns = table.metadata().partition_columns
+        column = columns[0] if columns else None
+        actions = table.get_add_actions(flatten=True)
+        names = actions.schema.names
+        sizes = actions.column(names.index("size_bytes")).to_pylist()
+        key = f"partition.{column}"
+        days = actions.column(names.index(key)).to_pylist() if column else [None] * len(sizes)
+        counts = Counter(
+            None if day is None else str(day) for day, size in zip(days, sizes, strict=True) if size < target_bytes
+        )
+        return cls(column, {day: count for day, count in counts.items() if count >= at_least})
+
+    @property
+    def files(self) -> int:
+        return sum(self.counts.values())
+
+    def filters(self) -> Iterator[list[tuple[str, str, Any]] | None]:
+        """What delta-rs takes to mean these partitions; that of the nulls it finds by itself only."""
+        if self.column is None:
+            yield from [None] if self.counts else []
+            return
+        if days := [day for day in self.counts if day is not None]:
+            yield [(self.column, "in", days)]
+        if None in self.counts:
+            yield [(self.column, "=", "")]
+
+
+def compact(table: DeltaTable, small: SmallFiles, *, target_bytes: int) -> Compacted:
+    """Rewrites the small files of these partitions, in their order, as files of about `target_bytes`.
+
+    Writers that only add go on meanwhile. Raises `CommitFailedError` when another writer has replaced or deleted the
+    same files meanwhile; nothing is changed then.
+    """
+    done = NOT_COMPACTED
+    for filters in small.filters():
+        figures = table.optimize.compact(
+            partition_filters=filters,
+            target_size=target_bytes,
+            max_concurrent_tasks=1,  # a task holds the files of a day; landing and building need the memory
+            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+        )
+        done = Compacted(
+            done.partitions + figures["partitionsOptimized"],
+            done.removed + figures["numFilesRemoved"],
+            done.added + figures["numFilesAdded"],
+        )
+    return done
+
+
+def vacuum(table: DeltaTable, *, hours: int, keep: Collection[int], dry_run: bool) -> int:
+    """Deletes files that no version of the last `hours` has, nor one of the versions to `keep`; returns how many.
+
+    Those of commits that never came, too: a writer that is cut off leaves its data files behind. One that is still at
+    work has younger ones.
+    """
+    gone = table.vacuum(hours, dry_run=dry_run, enforce_retention_duration=False, full=True, keep_versions=sorted(keep))
+    return len(gone)
+
+
+def checkpoint_if_due(table: DeltaTable, store: Any) -> None:
+    """Sums up the log when it has many commits behind its last checkpoint. `store` is that of the log."""
+    last = max((version for version, kind in log_entries(store) if kind == CHECKPOINT), default=-1)
+    if table.version() - last > CHECKPOINT_AFTER:
+        table.create_checkpoint()
+
+
+def clean_log(store: Any, *, needed_from: int, older_than: datetime, dry_run: bool) -> int:
+    """Deletes the log's entries before a checkpoint; returns how many. `store` is that of the log.
+
+    The checkpoint is the newest one that stands at or before version `needed_from` and was written before
+    `older_than`. Versions from it on stay readable.
+    """
+    entries = log_entries(store)
+    kept = max(
+        (
+            version
+            for (version, kind), written in entries.items()
+            if kind == CHECKPOINT and version <= needed_from and written < older_than
+        ),
+        default=0,
+    )
+    # The oldest first: cut off anywhere, what is left of the log has no hole.
+    gone = sorted((version, kind) for version, kind in entries if version < kept)
+    if not dry_run:
+        for version, kind in gone:
+            obstore.delete(store, f"{version:020d}.{kind}")
+    return len(gone)
+
+
+def log_entries(store: Any) -> dict[tuple[int, str], datetime]:
+    """(version, kind of file) → when it was written, of all there is of a log's own folder."""
+    found = {}
+    for each in obstore.list_with_delimiter(store)["objects"]:
+        named = LOG_ENTRY.fullmatch(each["path"])
+        if named:
+            found[int(named[1]), named[2]] = each["last_modified"]
+    return found
