@@ -56,7 +56,9 @@ def init(lake: LakeOption = None) -> None:
 
 @app.command()
 def land(
-    files: Annotated[Path | None, typer.Option(help="Land the files of this folder; no Kafka needed")] = None,
+    files: Annotated[
+        str | None, typer.Option(help="Land the files of this folder; no Kafka needed", metavar="PATH|URL")
+    ] = None,
     source: Annotated[list[str] | None, typer.Option(help="Only this source; may be repeated")] = None,
     accept_loss: Annotated[
         bool, typer.Option(help="Go on behind records that expired before they landed; the ledger keeps the gap")

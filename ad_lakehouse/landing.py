@@ -6,10 +6,10 @@ Belongs here: the order of things and one report of them. Not here: how a topic 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ad_lakehouse.errors import ConfigurationError, LakehouseError
-from ad_lakehouse.files.landing import FileReport, check_folder, land_files
+from ad_lakehouse.files.drop import drop_folder
+from ad_lakehouse.files.landing import FileReport, land_files
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import Settings
 from kafka_sinks.cluster import Cluster, TopicMissing
@@ -65,7 +65,7 @@ def land_all(
     lake: Lake,
     settings: Settings,
     *,
-    folder: Path | None = None,
+    folder: str | None = None,
     topics: bool = True,
     only: Collection[str] | None = None,
     accept_loss: bool = False,
@@ -81,7 +81,7 @@ def land_all(
     every = load_sources(settings.landing.sources)
     sources = selected(every, only)
     if folder is not None:
-        check_folder(folder)
+        drop_folder(folder, settings.drop_options)
     present, absent = existing_topics(sources, settings) if topics else ([], [])
     if absent and only:
         raise absent[0]

@@ -3,11 +3,13 @@
 Belongs here: the order of things, who still reads which part of a log, the report. Not here: what is done to a table
 (lake/maintenance.py), when (defs/maintenance.py).
 
-The ledger comes first: it counts what commits say and what their files hold, so both must still be there.
+Nothing is removed before the ledger has counted it: what commits say, and what their files hold. It counts after the
+compaction, because few large files are quick to read.
 """
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -81,79 +83,85 @@ def maintain(
         raise ConfigurationError(
             f"No table of this lake is named {', '.join(unknown)}.", remedy="ad-lakehouse status lists them."
         )
-    readers: dict[TableName, list[Reader]] = {}
+    cares = {name: Care(lake, name, settings, dry_run) for name in wanted}
+    for name, care in cares.items():
+        progress(f"Compacting {name} …")
+        care.compact()
     if remove:
+        progress("Counting in the ledger what is there …")
         if not dry_run:
-            progress("Counting in the ledger what is there …")
             write_ledger(lake)
         readers = log_readers(lake, there)
-    cared = []
-    for name in wanted:
-        progress(f"Caring for {name} …")
-        care = Care(lake, name, settings, dry_run)
-        cared.append(care.run(readers.get(name, []) if remove else None, now or datetime.now(UTC)))
-    return cared
+        for name, care in cares.items():
+            progress(f"Removing what nobody needs of {name} …")
+            care.remove(readers[name], now or datetime.now(UTC))
+    return [care.done for care in cares.values()]
 
 
 class Care:
-    """The care of one table."""
+    """The care of one table. What hinders it is told in `done`, and not raised."""
 
     def __init__(self, lake: Lake, name: TableName, settings: MaintenanceSettings, dry_run: bool) -> None:
         self._lake, self._name, self._settings, self._dry_run = lake, name, settings, dry_run
+        self.done = Cared(name)
 
-    def run(self, readers: Collection[Reader] | None, now: datetime) -> Cared:
-        """Does it all, or without `readers` of the log the compaction only; what hinders it is told in the result."""
+    def compact(self) -> None:
+        """Puts small files together."""
+        with self._told():
+            table = self._open()
+            target = self._settings.target_bytes
+            small = SmallFiles.of(table, target_bytes=target, at_least=self._settings.min_files)
+            self.done = replace(self.done, files=len(table.file_uris()))
+            if self._dry_run:
+                compacted = Compacted(len(small.counts), small.files)
+            else:
+                compacted = compact(table, small, target_bytes=target)
+            self.done = replace(self.done, compacted=compacted, files=len(table.file_uris()))
+
+    def remove(self, readers: Collection[Reader], now: datetime) -> None:
+        """Removes files and log entries that neither the `readers` need nor anyone by their age."""
+        with self._told():
+            table = self._open()
+            behind = {each.version for each in readers if each.version < table.version()}
+            hours = self._settings.vacuum_days * 24
+            self.done = replace(self.done, vacuumed=vacuum(table, hours=hours, keep=behind, dry_run=self._dry_run))
+            table.update_incremental()  # the vacuum is in the log, too
+            log = self._lake.store(self._name.layer, self._name.table, "_delta_log")
+            if not self._dry_run:
+                checkpoint_if_due(table, log)
+            first = min(readers, key=lambda each: each.version, default=Reader("", table.version()))
+            before = now - timedelta(days=self._settings.log_days)
+            entries = clean_log(log, needed_from=first.version, older_than=before, dry_run=self._dry_run)
+            self.done = replace(self.done, log_entries=entries)
+            if table.version() - first.version > HELD_BACK:
+                self._tell(f"kept for {first.name}, which read version {first.version}")
+
+    def _open(self) -> DeltaTable:
+        table = self._lake.open(self._name)
+        require_writer(self._lake, self._name, table)
+        return table
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What goes wrong becomes a remark."""
         begun = time.monotonic()
-        cared = Cared(self._name)
         try:
-            table = self._lake.open(self._name)
-            require_writer(self._lake, self._name, table)
-            cared = self._compacted(table, cared)
-            if readers is not None:
-                cared = self._removed(table, readers, now, cared)
+            yield
         except NotTheWriter as error:
-            cared = replace(cared, remark=error.message)
+            self._tell(error.message)
+        except CommitFailedError:
+            self._tell("another writer replaced the same files; the next run compacts them")
         except LakehouseError as error:
-            cared = replace(cared, remark=str(error), failed=True)
+            self._tell(str(error), failed=True)
         except (DeltaError, OSError, StoreError) as error:
-            cared = replace(cared, remark=str(error).splitlines()[0], failed=True)
-        return replace(cared, seconds=round(time.monotonic() - begun, 2))
+            self._tell(str(error).splitlines()[0], failed=True)
+        self.done = replace(self.done, seconds=round(self.done.seconds + time.monotonic() - begun, 2))
 
-    def _compacted(self, table: DeltaTable, cared: Cared) -> Cared:
-        target = self._settings.target_bytes
-        small = SmallFiles.of(table, target_bytes=target, at_least=self._settings.min_files)
-        if self._dry_run:
-            done = Compacted(len(small.counts), small.files)
-        else:
-            try:
-                done = compact(table, small, target_bytes=target)
-            except CommitFailedError:
-                done = NOT_COMPACTED
-                cared = replace(cared, remark="another writer replaced the same files; the next run compacts them")
-                table.update_incremental()
-        return replace(cared, compacted=done, files=len(table.file_uris()))
-
-    def _removed(self, table: DeltaTable, readers: Collection[Reader], now: datetime, cared: Cared) -> Cared:
-        vacuumed = vacuum(
-            table,
-            hours=self._settings.vacuum_days * 24,
-            keep={each.version for each in readers if each.version < table.version()},
-            dry_run=self._dry_run,
-        )
-        log = self._lake.store(self._name.layer, self._name.table, "_delta_log")
-        table.update_incremental()  # the vacuum is in the log, too
-        if not self._dry_run:
-            checkpoint_if_due(table, log)
-        first = min(readers, key=lambda each: each.version, default=Reader("", table.version()))
-        cleaned = clean_log(
-            log,
-            needed_from=first.version,
-            older_than=now - timedelta(days=self._settings.log_days),
-            dry_run=self._dry_run,
-        )
-        if table.version() - first.version > HELD_BACK:
-            cared = replace(cared, remark=f"kept for {first.name}, which read version {first.version}")
-        return replace(cared, vacuumed=vacuumed, log_entries=cleaned)
+    def _tell(self, remark: str, *, failed: bool = False) -> None:
+        told = self.done.remark
+        if remark not in told:
+            self.done = replace(self.done, remark="; ".join(filter(None, [told, remark])))
+        self.done = replace(self.done, failed=self.done.failed or failed)
 
 
 def log_readers(lake: Lake, names: Collection[TableName]) -> dict[TableName, list[Reader]]:

@@ -122,7 +122,10 @@ class Settings(BaseSettings):
 
     lake: str = Field("lake", description="Folder or URL (s3://…) of the lake")
     storage_options: dict[str, str] = Field(default_factory=dict, description="Passed to the object store")
-    drop_folder: Path | None = Field(None, description="Folder watched for files to land")
+    drop_folder: str | None = Field(None, description="Folder or URL (s3://…) of a prefix watched for files to land")
+    drop_storage_options: dict[str, str] | None = Field(
+        None, description="Passed to the object store of the drop folder; those of the lake when not set"
+    )
     contracts: Path | None = Field(None, description="Folder <layer>/<table>.yml of contracts in place of the built-in")
     freshness: Path | None = Field(None, description="YAML of freshness windows laid over the built-in ones")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
@@ -131,6 +134,16 @@ class Settings(BaseSettings):
     transform: TransformSettings = Field(default_factory=TransformSettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+
+    @field_validator("drop_folder", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, Path) else value
+
+    @property
+    def drop_options(self) -> dict[str, str]:
+        """What the object store of the drop folder is given."""
+        return self.storage_options if self.drop_storage_options is None else self.drop_storage_options
 
 
 def load_settings(**overrides: Any) -> Settings:

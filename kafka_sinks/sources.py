@@ -8,7 +8,7 @@ others stay as built in.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -93,10 +93,16 @@ class Source:
 
     def takes(self, path: PurePosixPath) -> bool:
         """Whether a file, named relative to the drop folder, is one of this source's."""
-        return any(
-            len(parts) == len(path.parts) and all(map(fnmatchcase, path.parts, parts))
-            for parts in (PurePosixPath(pattern).parts for pattern in self.files)
-        )
+        return any(fits(path.parts, PurePosixPath(pattern).parts) for pattern in self.files)
+
+
+def fits(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a path is one of a pattern, part by part; `**` stands for any number of folders."""
+    if not pattern:
+        return not path
+    if pattern[0] == "**":
+        return any(fits(path[start:], pattern[1:]) for start in range(len(path) + 1))
+    return bool(path) and fnmatchcase(path[0], pattern[0]) and fits(path[1:], pattern[1:])
 
 
 def bronze_schema(source: Source) -> pa.Schema:

@@ -24,7 +24,7 @@ from ad_lakehouse.alerts.conditions import (
     from_lag,
     from_runs,
 )
-from ad_lakehouse.defs.arrivals import files_of_no_source
+from ad_lakehouse.defs.arrivals import broken_files, files_of_no_source
 from ad_lakehouse.defs.freshness import pipeline_facts, remembered
 from ad_lakehouse.defs.instance_facts import failed_checks, failed_runs, now, pipeline_states
 from ad_lakehouse.defs.keys import OWNERS, table_name
@@ -109,7 +109,7 @@ def tick(
     runs = from_runs(failed_runs(instance, [LAND, BUILD, MAINTAIN]), at, OWNERS["silver"])
     seen.add(runs, "run")
     seen.add(late_pipeline(instance, watched, known, at, {each.key for each in runs}), "pipeline")
-    seen.add(unclaimed_files(settings, watched, at), "files")
+    seen.add([*unclaimed_files(settings, watched, at), *unlanded_files(settings, at)], "files")
     look_at_kafka(settings, watched, at, seen)
     conditions = fold_below(seen.conditions, watched.upstream)
     return evaluate(lake_of(settings), conditions, settings.alerts, at, scope=frozenset(seen.kinds))
@@ -141,6 +141,17 @@ def unclaimed_files(settings: Settings, watched: Watched, at: datetime) -> list[
     text = f"Nobody lands {', '.join(found[:5])}{' and others' if len(found) > 5 else ''}: no source's `files` fits."
     title = f"{len(found)} dropped file{'s fit' if len(found) > 1 else ' fits'} no source"
     return [Condition("files/unclaimed", "warning", title, text, OWNERS["bronze"], "drop_folder", "files", at)]
+
+
+def unlanded_files(settings: Settings, at: datetime) -> list[Condition]:
+    """Files of the drop folder that could not be landed: nobody else misses their rows."""
+    found = broken_files(settings)
+    if not found:
+        return []
+    shown = "; ".join(f"{name}: {why}" for name, why in list(found.items())[:5])
+    text = f"{shown}{' and others' if len(found) > 5 else ''}. Put it there whole, or take it away."
+    title = f"{len(found)} dropped file{'s are' if len(found) > 1 else ' is'} broken"
+    return [Condition("files/broken", "error", title, text, OWNERS["bronze"], "drop_folder", "files", at)]
 
 
 def look_at_kafka(settings: Settings, watched: Watched, at: datetime, seen: Seen) -> None:

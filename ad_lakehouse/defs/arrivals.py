@@ -4,13 +4,18 @@ Belongs here: asking topics and the drop folder. Not here: what follows (trigger
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from ad_lakehouse.defs.resources import lake_of
+from ad_lakehouse.errors import ConfigurationError
 from ad_lakehouse.settings import Settings
 from kafka_sinks.sources import Source, sources_of_file
+
+if TYPE_CHECKING:
+    from ad_lakehouse.files.drop import Dropped
 
 
 def waiting_records(settings: Settings, sources: Mapping[str, Source]) -> dict[str, tuple[int, str]]:
@@ -44,25 +49,35 @@ def files_by_source(settings: Settings, sources: Mapping[str, Source], now: date
 
     A file that has not settled yet has not arrived: landing would leave it, and nothing would change afterwards.
     """
-    from ad_lakehouse.files.landing import files_below
-
-    folder, settled = settings.drop_folder, now.timestamp() - settings.landing.settle_seconds
-    if folder is None or not folder.is_dir():
-        return {}
+    settled = now - timedelta(seconds=settings.landing.settle_seconds)
     lines: dict[str, list[str]] = {}
-    for path in files_below(folder):
-        place, found = PurePosixPath(path.relative_to(folder).as_posix()), path.stat()
-        for source in sources_of_file(sources, place) if found.st_mtime <= settled else ():
-            lines.setdefault(source.name, []).append(f"{place} {found.st_size} {found.st_mtime_ns}")
+    for each in dropped(settings):
+        for source in sources_of_file(sources, PurePosixPath(each.name)) if each.modified <= settled else ():
+            lines.setdefault(source.name, []).append(f"{each.name} {each.identity}")
     return {name: sha256("\n".join(found).encode()).hexdigest() for name, found in lines.items()}
 
 
 def files_of_no_source(settings: Settings, sources: Mapping[str, Source]) -> list[str]:
     """Files of the drop folder that no source takes."""
-    from ad_lakehouse.files.landing import files_below
+    return [each.name for each in dropped(settings) if not sources_of_file(sources, PurePosixPath(each.name))]
 
-    folder = settings.drop_folder
-    if folder is None or not folder.is_dir():
+
+def broken_files(settings: Settings) -> dict[str, str]:
+    """Files of the drop folder that could not be landed as they are now, each with the reason."""
+    from ad_lakehouse.files.files_table import read_rows
+
+    identities = {each.name: each.identity for each in dropped(settings)}
+    rows = read_rows(lake_of(settings), "state", ["broken"]) if identities else []
+    return {row.path: row.reason for row in rows if identities.get(row.path) == row.identity}
+
+
+def dropped(settings: Settings) -> "list[Dropped]":
+    """The files of the drop folder; none when there is no folder, which landing tells."""
+    from ad_lakehouse.files.drop import drop_folder
+
+    if settings.drop_folder is None:
         return []
-    names = [path.relative_to(folder).as_posix() for path in files_below(folder)]
-    return [name for name in names if not sources_of_file(sources, PurePosixPath(name))]
+    try:
+        return list(drop_folder(settings.drop_folder, settings.drop_options).files())
+    except ConfigurationError:
+        return []

@@ -1,19 +1,17 @@
 """Landing a folder of files: each row of each file content in its table exactly once.
 
-Belongs here: which files are taken, one file's way into its tables, the report. Not here: where records end
+Belongs here: one file's way into its tables, the report. Not here: which files there are (drop.py), where records end
 (records.py), what they mean (reading.py, kafka_sinks/decode), how far a file is (progress.py).
 
 A file is known by the SHA-256 of its bytes: under another name it is the same file. It is read in batches, each of
 them one commit to each of its tables with the file's progress; a file that is cut off between two commits goes on
-there. What is not a file of ours yet is left alone: names that begin with `.` or `_` or end in `.tmp` or `.part`,
-and files younger than `settle_seconds`.
+there. Files younger than `settle_seconds` are left alone.
 """
 
 import hashlib
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -21,7 +19,8 @@ from typing import Literal
 
 import pyarrow.compute as pc
 
-from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.files.drop import DropFolder, Dropped, Opened, drop_folder, reason
+from ad_lakehouse.files.files_table import FileRow, FilesTable, State
 from ad_lakehouse.files.progress import Progress, app_id
 from ad_lakehouse.files.reading import FileBroken, FileOrigin, Part, check_whole, read_parts
 from ad_lakehouse.lake import Lake, TableName
@@ -33,8 +32,15 @@ from kafka_sinks.decode.avro_blocks import ContainerUnreadable
 from kafka_sinks.origin import reasons, reject_before
 from kafka_sinks.sources import Source, bronze_schema, sources_of_file
 
-UNFINISHED = (".tmp", ".part")
 Outcome = Literal["landed", "already landed", "no source", "still being written", "changed while read", "broken"]
+STATES: Mapping[Outcome, State] = {
+    "landed": "landed",
+    "already landed": "landed",
+    "no source": "unclaimed",
+    "still being written": "being_written",
+    "changed while read": "changed",
+    "broken": "broken",
+}
 
 
 @dataclass
@@ -46,10 +52,12 @@ class FileReport:
     tables: tuple[TableName, ...] = ()
     rows: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
-    size: int = 0
     commits: int = 0
     seconds: float = 0.0
     error: str = ""
+    sha256: str = ""
+    records: int = 0  # of the file, in its tables now, whichever run landed them
+    began: int = 0  # with which record this run began
 
     @property
     def accepted(self) -> int:
@@ -63,7 +71,7 @@ def utc_now() -> datetime:
 def land_files(
     lake: Lake,
     sources: Mapping[str, Source],
-    folder: Path,
+    folder: str | Path,
     settings: Settings,
     *,
     only: Collection[str] | None = None,
@@ -73,103 +81,131 @@ def land_files(
 ) -> list[FileReport]:
     """Lands every file below the folder that a source takes, and reports on each; `progress` is told file by file.
 
+    `folder` may be a prefix of an object store. What became of each file stands in the table `ops.files`, too.
     `only` names the tables to land into; `sources` must have all, for files that several share. A broken file does
-    not stop the others. `settle_seconds`: files written to within this time are left for the
-    next run; with 0 a writer must put files there whole (write under another name, then rename).
+    not stop the others. `settle_seconds`: files written to within this time are left for the next run; with 0 a
+    writer must put files there whole (write under another name, then rename). Raises `ConfigurationError`.
     """
-    check_folder(folder)
-    run = FilesRun(lake, settings, clock)
+    drop = drop_folder(folder, settings.drop_options)
+    dropped = list(drop.files())
+    run = FilesRun(lake, settings, clock, drop, FilesTable(lake, [each.name for each in dropped]))
     reports = []
-    for path in files_below(folder):
-        name = PurePosixPath(path.relative_to(folder).as_posix())
-        takers = sources_of_file(sources, name)
-        begun = time.monotonic()
-        try:
-            age = clock().timestamp() - path.stat().st_mtime
-        except OSError as error:  # gone since it was listed, or a link to nothing
-            reports.append(FileReport(str(name), "broken", error=f"it cannot be read: {error.strerror}"))
-            progress(reports[-1])
-            continue
-        if takers and only is not None and not any(source.name in only for source in takers):
-            continue
-        if not takers:
-            report = FileReport(str(name), "no source", error="no source's `files` pattern takes it")
-        elif age < settle_seconds:
-            report = FileReport(str(name), "still being written")
-        else:
-            report = run.land(path, str(name), takers, only)
-        report.seconds = time.monotonic() - begun
-        reports.append(report)
-        progress(report)
+    try:
+        for each in dropped:
+            takers = sources_of_file(sources, PurePosixPath(each.name))
+            if takers and only is not None and not any(source.name in only for source in takers):
+                continue
+            begun = time.monotonic()
+            report = run.take(each, takers, only, settle_seconds)
+            report.seconds = time.monotonic() - begun
+            run.note(each, report, takers)
+            reports.append(report)
+            progress(report)
+    finally:
+        run.table.flush()
     return reports
-
-
-def check_folder(folder: Path) -> None:
-    """Raises `ConfigurationError` when there is no such folder."""
-    if not folder.is_dir():
-        raise ConfigurationError(
-            f"Drop folder {folder}: there is no such folder.", remedy="Create it, or correct AD_LAKEHOUSE_DROP_FOLDER."
-        )
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Files that may be landed, in the order of their names."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
-        for name in sorted(names):
-            if not name.startswith((".", "_")) and not name.endswith(UNFINISHED):
-                yield Path(parent, name)
 
 
 class FilesRun:
     """One run over a folder: tables are opened once."""
 
-    def __init__(self, lake: Lake, settings: Settings, clock: Callable[[], datetime]) -> None:
-        self._lake, self._settings, self._clock = lake, settings, clock
+    def __init__(
+        self, lake: Lake, settings: Settings, clock: Callable[[], datetime], drop: DropFolder, table: FilesTable
+    ) -> None:
+        self._lake, self._settings, self._clock, self._drop, self.table = lake, settings, clock, drop, table
         self._tables: dict[str, BronzeTable] = {}
+        self._landed: dict[str, Mapping[str, int]] = {}
 
-    def land(self, path: Path, name: str, takers: Sequence[Source], only: Collection[str] | None) -> FileReport:
-        """Lands one file into the tables of the sources that take it."""
+    def take(
+        self, dropped: Dropped, takers: Sequence[Source], only: Collection[str] | None, settle_seconds: float
+    ) -> FileReport:
+        """Lands a file if it is there whole and new."""
         wanted = [source for source in takers if only is None or source.name in only]
-        report = FileReport(name, "landed", tuple(TableName("bronze", source.name) for source in wanted))
-        try:
-            stream = path.open("rb")
-        except OSError as error:
-            report.outcome, report.error = "broken", f"it cannot be read: {error.strerror}"
-            return report
-        with stream:
-            seen = os.fstat(stream.fileno())
-            report.size = seen.st_size
-            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-            if all(source.dimension for source in takers):
-                # An earlier version of a dimension that is dropped again is news: the newest file holds.
-                sha256 = hashlib.sha256(f"{sha256} {name} {seen.st_mtime_ns}".encode()).hexdigest()
-            done = {source.name: self._progress(self._table(source), sha256) for source in wanted}
-            if any(each.done for each in done.values()) and not all(each.done for each in done.values()):
-                late = self._came_later(wanted, done, sha256)
-                wanted = [source for source in wanted if source.name not in late]
-                if late:
-                    report.error = f"it landed before {', '.join(sorted(late))} shared it; its rows stay where they are"
-            if all(done[source.name].done for source in wanted):
-                report.outcome = "already landed"
-                return report
-            modified = datetime.fromtimestamp(seen.st_mtime_ns // 1_000 / 1_000_000, UTC)
-            from_row = min(done[source.name].rows for source in wanted)
-            sharing = tuple(source.name for source in takers)
-            origin = FileOrigin(name, sha256, modified, self._clock(), from_row, sharing)
+        report = FileReport(dropped.name, "landed", tuple(TableName("bronze", source.name) for source in wanted))
+        if dropped.error:
+            report.outcome, report.error = "broken", dropped.error
+        elif not takers:
+            report.outcome, report.error = "no source", "no source's `files` pattern takes it"
+        elif (self._clock() - dropped.modified).total_seconds() < settle_seconds:
+            report.outcome = "still being written"
+        elif self._is_known(dropped, takers, wanted, report):
+            report.outcome = "already landed"
+        else:
             try:
-                check_whole(stream, name)
-                for parts in read_parts(stream, takers, origin, self._settings):
-                    if not same_file(seen, os.fstat(stream.fileno())):
-                        report.outcome = "changed while read"
-                        report.error = "it was written to meanwhile; set a settle time, or rename files into the folder"
-                        break
-                    for part in parts:
-                        if part.source in wanted:
-                            self._add(report, self._land_part(part, origin))
-            except (FileBroken, HeaderUnfit, ContainerUnreadable) as error:
-                report.outcome, report.error = "broken", str(error)
+                with self._drop.open(dropped.name) as opened:
+                    self._land(opened, takers, wanted, report)
+            except OSError as error:
+                report.outcome, report.error = "broken", f"it cannot be read: {reason(error)}"
         return report
+
+    def note(self, dropped: Dropped, report: FileReport, takers: Sequence[Source]) -> None:
+        """Writes down what became of a file."""
+        now, before = self._clock(), self.table[dropped.name]
+        state, told = STATES[report.outcome], report.error
+        rejected = report.rejected.total() if report.began == 0 else None
+        if report.outcome == "already landed":
+            if before is not None and before.state in ("landed", "duplicate") and before.is_of(dropped):
+                return
+            rejected = before.rejected if before is not None and before.sha256 == report.sha256 else None
+            others = [row.path for row in self.table.of_content(report.sha256) if row.path != dropped.name]
+            if others:
+                state, told = "duplicate", f"the same content landed as {others[0]}"
+                report.records = rejected = 0
+        row = FileRow(
+            dropped.name, state, told, ", ".join(f"bronze.{source.name}" for source in takers), report.records,
+            rejected, dropped.size, dropped.modified, report.sha256, dropped.identity, now, now.date(),
+        )  # fmt: skip
+        self.table.note(row)
+
+    def _is_known(
+        self, dropped: Dropped, takers: Sequence[Source], wanted: Sequence[Source], report: FileReport
+    ) -> bool:
+        """Whether a file that has not been written to since has landed in all `wanted` tables."""
+        row = self.table[dropped.name]
+        if row is None or not row.sha256 or not row.is_of(dropped):
+            return False
+        report.sha256 = row.sha256
+        content = content_id(takers, row.sha256, dropped)
+        return all(self._done_at_first(source, content) for source in wanted)
+
+    def _done_at_first(self, source: Source, content: str) -> bool:
+        """Whether a table had a whole content when this run began; what is done stays so."""
+        if source.name not in self._landed:
+            table = self._table(source)
+            self._landed[source.name] = TableLog(self._lake, table.name).transactions(table.version) or {}
+        return Progress.of(self._landed[source.name].get(app_id(content))).done
+
+    def _land(self, opened: Opened, takers: Sequence[Source], wanted: Sequence[Source], report: FileReport) -> None:
+        """Lands an open file into the wanted tables."""
+        stream, seen = opened.stream, opened.seen
+        report.sha256 = report.sha256 or hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+        content = content_id(takers, report.sha256, seen)
+        done = {source.name: self._progress(self._table(source), content) for source in wanted}
+        report.records = max(each.rows for each in done.values())
+        if any(each.done for each in done.values()) and not all(each.done for each in done.values()):
+            late = self._came_later(wanted, done, content)
+            wanted = [source for source in wanted if source.name not in late]
+            if late:
+                report.error = f"it landed before {', '.join(sorted(late))} shared it; its rows stay where they are"
+        if all(done[source.name].done for source in wanted):
+            report.outcome = "already landed"
+            return
+        report.began = min(done[source.name].rows for source in wanted)
+        sharing = tuple(source.name for source in takers)
+        origin = FileOrigin(seen.name, content, seen.modified, self._clock(), report.began, sharing)
+        try:
+            check_whole(stream, seen.name)
+            for parts in read_parts(stream, takers, origin, self._settings):
+                if not self._drop.same(opened):
+                    report.outcome = "changed while read"
+                    report.error = "it was written to meanwhile; set a settle time, or rename files into the folder"
+                    break
+                for part in parts:
+                    if part.source in wanted:
+                        self._add(report, self._land_part(part, origin))
+                        report.records = max(report.records, part.end)
+        except (FileBroken, HeaderUnfit, ContainerUnreadable) as error:
+            report.outcome, report.error = "broken", str(error)
 
     def _add(self, report: FileReport, commit: Commit | None) -> None:
         if commit is not None:
@@ -218,6 +254,11 @@ class FilesRun:
         return self._tables[source.name]
 
 
-def same_file(before: os.stat_result, now: os.stat_result) -> bool:
-    """Whether nobody wrote to a file in between."""
-    return (before.st_size, before.st_mtime_ns) == (now.st_size, now.st_mtime_ns)
+def content_id(takers: Sequence[Source], sha256: str, seen: Dropped) -> str:
+    """What a content is known by in the tables: its hash.
+
+    Of a dimension, with name and time: an earlier version that is dropped again is news, the newest file holds.
+    """
+    if not all(source.dimension for source in takers):
+        return sha256
+    return hashlib.sha256(f"{sha256} {seen.name} {seen.modified.isoformat()}".encode()).hexdigest()

@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import Any
 
 import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
 from obstore.exceptions import NotFoundError
 
 from ad_lakehouse.lake.tables import Lake, TableName
@@ -71,11 +73,17 @@ class TableLog:
         self._store = lake.store(*(["_dev", dev] if dev else []), name.layer, name.table, "_delta_log")
 
     def commit(self, version: int) -> Commit | None:
-        try:
-            content = bytes(obstore.get(self._store, f"{version:020d}.json").bytes())
-        except (NotFoundError, FileNotFoundError):
+        content = self._get(f"{version:020d}.json")
+        if content is None:
             return None
         return Commit(version, tuple(json.loads(line) for line in content.splitlines() if line.strip()))
+
+    def _get(self, name: str) -> bytes | None:
+        """A file of the log; None when it is not there."""
+        try:
+            return bytes(obstore.get(self._store, name).bytes())
+        except (NotFoundError, FileNotFoundError):
+            return None
 
     def since(self, version: int, until: int) -> list[Commit] | None:
         """Commits in (version, until], oldest first; None when one of them is gone."""
@@ -91,6 +99,26 @@ class TableLog:
             if commit is None:
                 return
             yield commit
+
+    def transactions(self, version: int) -> dict[str, int] | None:
+        """App id → version of every Delta transaction up to a version of the table; None when the log does not tell.
+
+        All at once: asking delta-rs for one of them reads them all, each time.
+        """
+        last = self._get("_last_checkpoint")
+        summed = json.loads(last)["version"] if last else -1
+        found: dict[str, int] = {}
+        if last:
+            content = self._get(f"{summed:020d}.checkpoint.parquet")
+            if content is None or summed > version:
+                return None
+            column = pq.read_table(pa.BufferReader(content), columns=["txn"])["txn"].drop_null()
+            found = {each["appId"]: each["version"] for each in column.to_pylist()}
+        commits = self.since(summed, version)
+        if commits is None:
+            return None
+        told = [action["txn"] for commit in commits for action in commit.actions if "txn" in action]
+        return found | {each["appId"]: each["version"] for each in told}
 
     def changed_days(self, column: str, since: int, until: int) -> set[Day] | None:
         """Days of partition `column` changed in (since, until]; None when the log does not tell."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import product
 from typing import Any
 
 import obstore
@@ -19,6 +20,7 @@ from deltalake import DeltaTable, WriterProperties
 
 LOG_ENTRY = re.compile(r"(\d{20})\.(.+)")
 CHECKPOINT = "checkpoint.parquet"  # of one part: what delta-rs writes, and Spark unless told otherwise
+MANY = 5_000  # files of a table
 CHECKPOINT_AFTER = 10  # commits that a reader may have to read one by one
 
 
@@ -75,22 +77,20 @@ def compact(table: DeltaTable, small: SmallFiles, *, target_bytes: int) -> Compa
     """Rewrites the small files of these partitions, in their order, as files of about `target_bytes`.
 
     Writers that only add go on meanwhile. Raises `CommitFailedError` when another writer has replaced or deleted the
-    same files meanwhile; nothing is changed then.
+    same files meanwhile; what is done of it then is done.
     """
-    done = NOT_COMPACTED
-    for filters in small.filters():
+    fewer = 0
+    # delta-rs opens all files that become one: of very many it makes larger ones first
+    steps = [target_bytes >> 4, target_bytes] if small.files > MANY else [target_bytes]
+    for filters, target in product(small.filters(), steps):
         figures = table.optimize.compact(
             partition_filters=filters,
-            target_size=target_bytes,
+            target_size=target,
             max_concurrent_tasks=1,  # a task holds the files of a day; landing and building need the memory
             writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
         )
-        done = Compacted(
-            done.partitions + figures["partitionsOptimized"],
-            done.removed + figures["numFilesRemoved"],
-            done.added + figures["numFilesAdded"],
-        )
-    return done
+        fewer += figures["numFilesRemoved"] - figures["numFilesAdded"]
+    return Compacted(len(small.counts), small.files, small.files - fewer)
 
 
 def vacuum(table: DeltaTable, *, hours: int, keep: Collection[int], dry_run: bool) -> int:

@@ -5,7 +5,7 @@ Belongs here: reading commit notes, counting rows by origin and batch. Not here:
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from ad_lakehouse.lake.views import DataFile, Snapshot
 from ad_lakehouse.quality.ledger_rows import Found
 
 REMOVING = frozenset({"retention", "erasure"})  # kinds of commits that delete rows on purpose
+FILES_AT_ONCE = 1_000  # DuckDB holds some 80 kB of each file that a query names
 Subject = tuple[str, str]  # kind, name
 Counts = dict[Subject, dict[str, Found]]  # by subject and batch
 
@@ -107,12 +108,22 @@ class LandedTable:
         return self._count(self.snapshot.files)
 
     def appended_counts(self, commits: Iterable[Commit]) -> Counts | None:
-        """Rows of the files that landings added; None when such a file was compacted and vacuumed meanwhile."""
-        files = [file for commit in commits if commit.note.get("delivered") for file in self._files(commit, "add")]
+        """Rows of the files that landings added.
+
+        None when such a file was compacted and vacuumed meanwhile, or when counting the whole table is less work: after
+        a compaction it has fewer files.
+        """
+        added = [self._files(commit, "add") for commit in commits if commit.note.get("delivered")]
+        if sum(map(len, added)) > len(self.snapshot.files):
+            return None
+        found: Counts = defaultdict(dict)
         try:
-            return self._count(files)
+            for files in grouped(added, FILES_AT_ONCE):
+                for subject, batches in self._count(files).items():
+                    found[subject] |= batches  # a batch is one commit, so it is in one group
         except duckdb.IOException:
             return None
+        return dict(found)
 
     def retired_counts(self, commits: Iterable[Commit]) -> dict[Subject, int] | None:
         """Rows that commits deleted on purpose; None when their files are gone already."""
@@ -146,6 +157,18 @@ class LandedTable:
         for topic, partition, file, batch, *numbers in rows:
             found[_subject(topic, partition, file)][batch] = Found(*numbers)
         return dict(found)
+
+
+def grouped(commits: Iterable[Sequence[DataFile]], at_least: int) -> Iterator[list[DataFile]]:
+    """The files of commits in groups of at least so many, each commit's in one group."""
+    group: list[DataFile] = []
+    for files in commits:
+        group += files
+        if len(group) >= at_least:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def is_landing(commit: Commit) -> bool:

@@ -129,3 +129,15 @@ def test_a_file_that_no_source_takes_is_told(watch: Watch) -> None:
     watch.materialise(begin)
     watch.site.drop("impressions.txt", "lost")
     assert watch.told_at(begin) == [("fire", "files/unclaimed")]
+
+
+def test_a_broken_file_is_told_until_it_is_mended_or_taken_away(watch: Watch) -> None:
+    begin = get_current_datetime()
+    watch.site.drop("cut.avro", "Obj\x01nonsense")
+    watch.site.run(watch.instance, "land", "bronze.bid_requests")
+    watch.materialise(begin)
+    assert watch.told_at(begin) == [("fire", "files/broken")]
+    (body,) = watch.receiver.bodies(PATH)
+    assert "cut.avro: " in body["text"]
+    (watch.site.folder / "drop" / "cut.avro").unlink()
+    assert watch.told_at(begin + timedelta(minutes=1)) == [("resolve", "files/broken")]

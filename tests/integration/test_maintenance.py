@@ -131,7 +131,8 @@ def test_the_log_goes_back_to_the_last_reader_and_to_a_checkpoint_only(landed: L
     care = ad_lakehouse.maintenance.Care(landed, IMPRESSIONS, SETTINGS, dry_run=False)
     readers = ad_lakehouse.maintenance.log_readers(landed, landed.tables())[IMPRESSIONS]
     assert min(each.version for each in readers) == counted < nobody_counted
-    assert care.run(readers, later).log_entries == 0, "no checkpoint stands before what the ledger has not counted"
+    care.remove(readers, later)
+    assert care.done.log_entries == 0, "no checkpoint stands before what the ledger has not counted"
 
     balanced = write_ledger(landed)
     assert not balanced.unbalanced
@@ -181,7 +182,7 @@ def test_a_table_that_cannot_be_cared_for_does_not_keep_the_others_from_it(lande
     log = Path(landed.uri(broken)) / "_delta_log" / f"{0:020d}.json"
     log.write_text(log.read_text().replace('"ad_lakehouse.format"', '"somebody.else"'))
     cared = maintain(landed, SETTINGS, remove=False)
-    assert {str(each.name): each.failed for each in cared} == {"bronze.clicks": True, "bronze.impressions": False}
+    assert [str(each.name) for each in cared if each.failed] == ["bronze.clicks"]
     assert of_impressions(cared).compacted.removed == 24
 
 

@@ -132,3 +132,17 @@ def test_two_sources_cannot_take_the_same_files_without_a_split(tmp_path: Path) 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no such folder"):
         load_sources(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        ("a.jsonl", True),
+        ("2026/11/27/a.jsonl", True),
+        ("2026/11/27/a.csv", False),
+        ("dimensions/sites.csv", False),
+    ],
+)
+def test_two_stars_stand_for_any_number_of_folders(tmp_path: Path, path: str, taken: bool) -> None:
+    write(tmp_path, "impressions", 'files: ["**/*.jsonl"]\n')
+    assert load_sources(tmp_path)["impressions"].takes(PurePosixPath(path)) is taken
