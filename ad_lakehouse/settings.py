@@ -47,6 +47,9 @@ class LandingSettings(Part):
     past_days: int = Field(400, ge=0, description="Event times older than this are rejected")
     future_days: int = Field(1, ge=0)
     settle_seconds: float = Field(2.0, ge=0, description="Files of the drop folder written to within this time wait")
+    topics: Literal["runs", "service"] = Field(
+        "runs", description="What lands topics under Dagster: its own runs, or the service (land --follow) beside it"
+    )
     sources: Path | None = Field(None, description="Folder of source YAML files added to the built-in ones")
 
 

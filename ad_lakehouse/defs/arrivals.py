@@ -9,8 +9,10 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from ad_lakehouse.defs.figures import changed_version, version_of
 from ad_lakehouse.defs.resources import lake_of
 from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.lake import TableName
 from ad_lakehouse.settings import Settings
 from kafka_sinks.sources import Source, sources_of_file
 
@@ -21,13 +23,13 @@ if TYPE_CHECKING:
 def waiting_records(settings: Settings, sources: Mapping[str, Source]) -> dict[str, tuple[int, str]]:
     """For each source with records on its topic that have not landed: how many offsets, and the ends of its partitions.
 
-    Nothing is told of a broker that is away: that is for the alerts.
+    Nothing is told of a broker that is away: that is for the alerts. None wait where the service lands topics.
     """
     from kafka_sinks.cluster import KafkaUnreachable, TopicMissing
     from kafka_sinks.lag import topic_lag
 
     found: dict[str, tuple[int, str]] = {}
-    if not settings.kafka.bootstrap_servers:
+    if not settings.kafka.bootstrap_servers or settings.landing.topics == "service":
         return found
     for source in sources.values():
         if source.topic is None:
@@ -42,6 +44,16 @@ def waiting_records(settings: Settings, sources: Mapping[str, Source]) -> dict[s
             ends = ", ".join(f"{each.partition}: {each.end}" for each in lags)
             found[source.name] = (sum(each.end - each.landed for each in waiting), ends)
     return found
+
+
+def landed_by_service(settings: Settings, sources: Mapping[str, Source]) -> dict[str, int]:
+    """For each source whose topic the service lands the newest version of its table that changed rows."""
+    if settings.landing.topics != "service":
+        return {}
+    lake = lake_of(settings)
+    names = {each.name: TableName("bronze", each.name) for each in sources.values() if each.topic is not None}
+    found = {source: changed_version(lake, name, version_of(lake, name)) for source, name in names.items()}
+    return {source: version for source, version in found.items() if version > 0}
 
 
 def files_by_source(settings: Settings, sources: Mapping[str, Source], now: datetime) -> dict[str, str]:

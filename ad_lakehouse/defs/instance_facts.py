@@ -14,7 +14,8 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._time import get_current_datetime
 
 from ad_lakehouse.alerts.conditions import FailedCheck, FailedRun
-from ad_lakehouse.defs.keys import table_name
+from ad_lakehouse.defs.keys import asset_key, table_name
+from ad_lakehouse.lake.views import Snapshot
 
 UNFINISHED = [
     DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED,
@@ -46,6 +47,18 @@ def pipeline_states(instance: DagsterInstance, keys: Collection[dg.AssetKey]) ->
         )
         for key in keys
     }
+
+
+def shown_version(instance: DagsterInstance, table: Snapshot) -> int:
+    """The version of a table that its newest materialisation told of; -1 when there is none, or of another table.
+
+    What landed since then is news, whoever landed it.
+    """
+    event = instance.get_latest_materialization_event(asset_key(table.name))
+    materialised = event.asset_materialization if event else None
+    told = materialised.metadata.get("version") if materialised else None
+    version = told.value if told else None
+    return version if isinstance(version, int) and version <= table.version else -1
 
 
 def failed_checks(instance: DagsterInstance, keys: Collection[dg.AssetCheckKey]) -> list[FailedCheck]:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from ad_lakehouse.defs.figures import landed_between, table_figures, version_of
+from ad_lakehouse.defs.figures import landed_between, table_figures
 from ad_lakehouse.defs.freshness import pipeline_policy
+from ad_lakehouse.defs.instance_facts import shown_version
 from ad_lakehouse.defs.keys import asset_key, kinds, owners
 from ad_lakehouse.defs.metadata import Metadata, lag_metadata, landing_metadata, table_metadata
 from ad_lakehouse.defs.resources import lake_of
@@ -47,11 +48,10 @@ def landing_asset(group: Sequence[Source], windows: Path | None) -> dg.AssetsDef
     ) -> Iterator[dg.MaterializeResult[None]]:
         lake = lake_of(settings)
         begun = time.monotonic()
-        before = {each.name: version_of(lake, TableName("bronze", each.name)) for each in group}
         told = land_group(context, settings, group)
         for source in group:
             table = table_figures(lake, TableName("bronze", source.name))
-            landed = landed_between(lake, table.snapshot, before[source.name])
+            landed = landed_between(lake, table.snapshot, shown_version(context.instance, table.snapshot))
             yield dg.MaterializeResult(
                 asset_key=asset_key(table.snapshot.name),
                 data_version=table.data_version,
@@ -66,9 +66,10 @@ def landing_asset(group: Sequence[Source], windows: Path | None) -> dg.AssetsDef
 
 
 def land_group(context: dg.AssetExecutionContext, settings: Settings, group: Sequence[Source]) -> dict[str, Metadata]:
-    """Lands files, then topics; returns what each source's topic has to tell."""
+    """Lands files, then topics unless the service does; returns what each source's topic has to tell."""
     from ad_lakehouse.landing import create_tables, land_all
     from kafka_sinks.cluster import TopicMissing
+    from kafka_sinks.lag import topic_lag
     from kafka_sinks.sink import land_topic
 
     lake, names = lake_of(settings), [each.name for each in group]
@@ -81,8 +82,12 @@ def land_group(context: dg.AssetExecutionContext, settings: Settings, group: Seq
     for source in group:
         if source.topic is not None and settings.kafka.bootstrap_servers:
             try:
-                report = land_topic(lake, source, settings, timeout=TIMEOUT.total_seconds())
-                told[source.name] = lag_metadata(source.topic, report.lag)
+                if settings.landing.topics == "runs":
+                    lag = land_topic(lake, source, settings, timeout=TIMEOUT.total_seconds()).lag
+                else:
+                    lags = topic_lag(lake, source, settings.kafka, times=False)
+                    lag = {each.partition: each.end - each.landed for each in lags}
+                told[source.name] = lag_metadata(source.topic, lag)
             except TopicMissing as error:
                 context.log.info(str(error))
                 told[source.name] = {"topic": f"{source.topic} (not there yet)"}

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from ad_lakehouse.defs.arrivals import files_by_source, waiting_records
+from ad_lakehouse.defs.arrivals import files_by_source, landed_by_service, waiting_records
 from ad_lakehouse.defs.figures import changed_version, version_of
 from ad_lakehouse.defs.freshness import VERIFY_EVERY
 from ad_lakehouse.defs.graph import ModelGraph
@@ -94,7 +94,7 @@ def request(
 
 
 def landing_sensor(groups: Sequence[tuple[Source, ...]], gates: Collection[dg.AssetCheckKey]) -> dg.SensorDefinition:
-    """Starts `land` when a topic or the folder holds something that has not landed.
+    """Starts `land` when a topic or the folder holds something that has not landed, or the service has landed.
 
     `gates`: checks that must hold before a landed table is read.
     """
@@ -121,6 +121,7 @@ def landing_sensor(groups: Sequence[tuple[Source, ...]], gates: Collection[dg.As
     ) -> dg.RunRequest | dg.SkipReason:
         waiting = waiting_records(settings, sources)
         seen = {f"{name} topic": ends for name, (_, ends) in waiting.items()}
+        seen |= {f"{name} service": str(version) for name, version in landed_by_service(settings, sources).items()}
         files = files_by_source(settings, sources, now())
         seen |= {f"{name} files": digest for name, digest in files.items()}
         records = sum(count for count, _ in waiting.values())

@@ -25,6 +25,7 @@ from ad_lakehouse.defs.keys import asset_key
 from ad_lakehouse.demo.broker import KafkaBroker
 from ad_lakehouse.settings import KafkaSettings, LandingSettings
 from kafka_sinks.lag import topic_lag
+from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import load_sources
 
 LEDGER_OF_IMPRESSIONS = dg.AssetCheckKey(asset_key("bronze.impressions"), "ledger")
@@ -136,6 +137,32 @@ def test_records_on_a_topic_start_landing_and_show_their_lag(
     shown = event.materialization.metadata
     assert (shown["rows"].value, shown["lag"].value, shown["topic"].value) == (6, 0, topic)
     assert told(timedelta(hours=2)) == []
+
+
+@pytest.mark.kafka
+def test_where_the_service_lands_topics_dagster_shows_what_it_landed_and_lands_none(
+    tmp_path: Path, instance: dg.DagsterInstance, kafka: KafkaBroker
+) -> None:
+    topic = new_topic(kafka.bootstrap)
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources" / "impressions.yml").write_text(f"topic: {topic}\n")
+    site = DagsterLake.at(tmp_path, kafka=KafkaSettings(bootstrap_servers=kafka.bootstrap, group=topic))
+    site.settings.landing = LandingSettings(sources=tmp_path / "sources", settle_seconds=0, topics="service")
+    source = load_sources(tmp_path / "sources")["impressions"]
+    publish(kafka.bootstrap, topic, [impression(number) for number in range(5)])
+    tick = Ticks(site, instance, "land_what_is_new")
+    tick()  # everything
+    assert isinstance(tick(), dg.SkipReason), "records that wait are the service's"
+    land_topic(site.lake, source, site.settings)
+    publish(kafka.bootstrap, topic, [impression(5)])
+    assert selected(tick()) == {"bronze.impressions", "quality.ledger"}
+    assert isinstance(tick(), dg.SkipReason)
+    for rows in (5, 0):
+        result = site.run(instance, "land", "bronze.impressions")
+        (event,) = result.get_asset_materialization_events()
+        shown = event.materialization.metadata
+        assert (shown["rows"].value, shown["lag"].value) == (rows, 1)
+    assert site.rows("select count(*) from bronze.impressions") == [(5,)]
 
 
 def test_a_broker_that_does_not_answer_is_told_and_leaves_what_was_said_of_topics(tmp_path: Path) -> None:
