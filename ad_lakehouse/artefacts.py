@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,8 +32,9 @@ class FetchFailed(LakehouseError):
 class Artefacts:
     """Jars that are fetched together; `key` names their folder in the cache.
 
-    `coordinates` are group:artefact:version; with `alone` only these are fetched, else also what they need. `jars` is
-    how many there are then, `size` what to tell people.
+    `coordinates` are group:artefact:version; with `alone` only these are fetched, else also what they need. A program
+    packed as group:artefact:version:tar.gz:classifier is fetched alone and unpacked. `jars` is how many there are
+    then, at any depth, `size` what to tell people.
     """
 
     key: str
@@ -53,7 +55,7 @@ class Artefacts:
 
     def is_whole(self, folder: Path) -> bool:
         """Whether all jars are there, none of them empty."""
-        jars = list(folder.glob("*.jar"))
+        jars = list(folder.rglob("*.jar"))
         return len(jars) == self.jars and all(jar.stat().st_size for jar in jars)
 
 
@@ -143,11 +145,22 @@ def fetcher(wanted: Artefacts) -> Fetch:
         context = MavenContext(repo_cache=work / "m2", resolver=PythonResolver())
         folder.mkdir()
         for coordinate in wanted.coordinates:
-            group, artefact, version = coordinate.split(":")
-            jar = Path(context.project(group, artefact).at_version(version).artifact().resolve())
-            shutil.move(jar, folder / jar.name)
+            group, artefact, version, *packed = coordinate.split(":")
+            packaging, classifier = packed or ("jar", "")
+            wanted_file = context.project(group, artefact).at_version(version).artifact(classifier, packaging)
+            file = Path(wanted_file.resolve())
+            if packaging == "tar.gz":
+                unpack(file, folder)
+            else:
+                shutil.move(file, folder / file.name)
 
     return alone if wanted.alone else with_all_they_need
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpacks a tar.gz; what would end up outside of the folder is refused (`tarfile.FilterError`)."""
+    with tarfile.open(archive, "r:gz") as packed:
+        packed.extractall(folder, filter="data")
 
 
 def java_version(java: str) -> int:

@@ -17,6 +17,7 @@ from ad_lakehouse.landing import LandedAll
 from ad_lakehouse.maintenance import Cared
 from ad_lakehouse.quality.checkup import Checked
 from ad_lakehouse.status import TableStatus
+from kafka_sinks.schema_subjects import State, Subject
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -194,5 +195,21 @@ def alerts(found: Sequence[ListedAlert]) -> Table:
             f"{state.first_seen:%Y-%m-%d %H:%M}",
             escape(state.title),
             escape(waiting),
+        )
+    return made
+
+
+def subjects(found: Sequence[Subject]) -> Table:
+    """One line a source: its subject in the schema registry, and what is different there."""
+    made = table("source", "subject", "state", "version", "compatibility", "what differs", right=["version"])
+    for each in found:
+        bad = each.state is State.INCOMPATIBLE
+        made.add_row(
+            each.source,
+            escape(each.name),
+            f"[bold red]{each.state}[/]" if bad else str(each.state),
+            "" if each.version is None else str(each.version),
+            each.level,
+            escape("\n".join(each.differences)),
         )
     return made

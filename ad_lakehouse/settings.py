@@ -25,11 +25,21 @@ class Part(BaseModel):
 class KafkaSettings(Part):
     """How to reach Kafka."""
 
+    model_config = ConfigDict(hide_input_in_errors=True)  # some inputs here are secrets
+
     bootstrap_servers: str = ""
     client: dict[str, str] = Field(default_factory=dict, description="Further librdkafka settings")
     sasl_password: SecretStr | None = None
     schema_registry: str = Field("", description="URL of a Confluent-compatible registry, or a folder of <id>.avsc")
+    schema_registry_auth: SecretStr | None = Field(None, description="user:password of the registry")
     group: str = Field("ad-lakehouse", description="Consumer group: divides the service's work, and shows lag")
+
+    @field_validator("schema_registry_auth")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and ":" not in value.get_secret_value():
+            raise ValueError("must be user:password (the value is not shown, it is a secret)")
+        return value
 
 
 class LandingSettings(Part):

@@ -92,7 +92,10 @@ class TopicRun:
         self._source, self._settings, self._topic, self._table = source, settings, topic, table
         self._clock, self.report = clock, report
         self._schema = bronze_schema(source)
-        self._registry = open_registry(settings.kafka.schema_registry) if source.wire == "avro" else None
+        kafka = settings.kafka
+        self._registry = (
+            open_registry(kafka.schema_registry, kafka.schema_registry_auth) if source.wire == "avro" else None
+        )
 
     def positions(self) -> dict[int, int | None]:
         """The next offset of each partition in the version that is open for writing."""

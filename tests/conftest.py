@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from registry_server import RegistryMissing, RegistryServer
 
 from ad_lakehouse.demo.artefacts import KafkaUnavailable
 from ad_lakehouse.demo.broker import KafkaBroker
@@ -52,6 +53,20 @@ def kafka() -> Iterator[KafkaBroker]:
         return
     yield broker
     broker.__exit__()
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[RegistryServer]:
+    """One real schema registry for the whole session. Tests use subjects of their own; who kills it starts it."""
+    try:
+        server = RegistryServer()
+    except RegistryMissing as error:
+        missing(str(error))
+        return
+    try:
+        yield server.start()
+    finally:
+        server.close()
 
 
 @pytest.fixture

@@ -1,16 +1,15 @@
 """A real Apache Kafka broker for the demo and the tests: one KRaft node, no Docker, no Java installation.
 
-Belongs here: starting, killing and ending it. Not here: fetching it (artefacts.py), topics and messages.
+Belongs here: starting, killing and ending it. Not here: fetching it (artefacts.py), its process (server_process.py),
+topics and messages.
 """
 
-import os
 import random
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +18,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ad_lakehouse.demo.artefacts import KafkaUnavailable, fetched_jars, find_java
+from ad_lakehouse.demo.server_process import ServerProcess, last_line
 
 PORTS = range(19_000, 32_000)  # below the ephemeral range, where a client could connect to itself
 JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -68,12 +68,6 @@ def free_ports(count: int) -> list[int]:
     raise KafkaUnavailable(f"No free port between {PORTS.start} and {PORTS.stop}.", remedy="End other servers.")
 
 
-def last_line(text: str) -> str:
-    """The last line that says something, without the stack that led there."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(("\t", "Caused by"))]
-    return lines[-1][:300] if lines else "it said nothing"
-
-
 class KafkaBroker:
     """A broker as a context manager.
 
@@ -99,8 +93,7 @@ class KafkaBroker:
         logging = self.folder / "log4j2.properties"
         logging.write_text(LOGGING)
         self._java = [find_java(), *JVM, f"-Dlog4j2.configurationFile={logging}", "-cp", f"{jars}/*"]
-        self.process: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._running: ServerProcess | None = None
         client, controller = free_ports(2)
         if port is not None and is_free(port):
             client = port
@@ -121,22 +114,9 @@ class KafkaBroker:
             done = subprocess.run([*self._java, *tool], capture_output=True, text=True, check=False)
             if done.returncode:
                 raise KafkaUnavailable(f"Kafka's storage could not be formatted: {last_line(done.stderr)}")
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*self._java, "kafka.Kafka", str(self._properties)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C ends us first, and we end the broker in order
-            )
-        # The guard's stdin closes when this Python ends, by kill -9 too; it then kills the broker.
-        guard = ["sh", "-c", 'read _; kill -9 "$0"', str(self.process.pid)]
-        self._guard = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True)
-        deadline = time.monotonic() + timeout
-        while self.process.poll() is None and time.monotonic() < deadline:
-            if self._answers():
-                return self
-            time.sleep(0.05)
+        self._running = ServerProcess([*self._java, "kafka.Kafka", str(self._properties)], self.log)
+        if self._running.waited_for(self._answers, timeout):
+            return self
         self.kill()
         raise KafkaUnavailable(
             f"Kafka did not start within {timeout:.0f} s: {last_line(self.log.read_text(errors='replace'))}",
@@ -151,6 +131,11 @@ class KafkaBroker:
         except (OSError, KafkaException):
             return False
         return True
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """The broker's process; None when it does not run."""
+        return self._running.popen if self._running is not None else None
 
     def stop(self, timeout: float = 20) -> None:
         """Ends it in order; what does not end in time is killed."""
@@ -168,22 +153,13 @@ class KafkaBroker:
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: int) -> None:
-        if self.process is not None and self.process.poll() is None:
-            os.kill(self.process.pid, number)
+        if self._running is not None:
+            self._running.send(number)
 
     def _end(self, number: int, timeout: float) -> None:
-        if self.process is None:
-            return
-        try:
-            self._signal(number)
-            self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        if self._guard is not None:
-            self._guard.kill()  # before its stdin closes: it must never signal a reused pid
-            self._guard.communicate()
-        self.process.wait()
-        self.process = self._guard = None
+        if self._running is not None:
+            self._running.end(number, timeout)
+        self._running = None
 
     def __enter__(self) -> Self:
         try:

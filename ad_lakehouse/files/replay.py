@@ -75,7 +75,7 @@ def replay_table(lake: Lake, source: Source, settings: Settings, only: Filter = 
     """Replays the rejected rows of one table, a batch at a time, each batch one commit."""
     name = TableName("bronze", source.name)
     report = ReplayReport(source.name)
-    registry = open_registry(settings.kafka.schema_registry)
+    registry = open_registry(settings.kafka.schema_registry, settings.kafka.schema_registry_auth)
     # Opened as for landing, which adds the columns a source has got since: the merge would drop their values.
     day = BronzeTable(lake, name, bronze_schema(source)).retained_from
     for rejected in rejected_batches(lake, name, bronze_schema(source), settings, only):

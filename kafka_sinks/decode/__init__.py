@@ -17,7 +17,8 @@ from kafka_sinks.decode.csv_records import HeaderUnfit, extract_csv, parse_heade
 from kafka_sinks.decode.fields import typed_fields
 from kafka_sinks.decode.finish import finish
 from kafka_sinks.decode.json_records import extract_json
-from kafka_sinks.decode.registry import RegistryUnavailable, SchemaRegistry, open_registry
+from kafka_sinks.decode.registry import SchemaRegistry, open_registry
+from kafka_sinks.decode.registry_api import RegistryUnavailable
 from kafka_sinks.decode.verdicts import REASONS, Verdicts
 from kafka_sinks.sources import Source
 

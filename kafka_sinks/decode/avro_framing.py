@@ -21,7 +21,8 @@ from kafka_sinks.decode.avro_columns import merged
 from kafka_sinks.decode.avro_records import decode_bodies
 from kafka_sinks.decode.avro_schema import SchemaRefused, checked_schema
 from kafka_sinks.decode.columns import Typed, octet
-from kafka_sinks.decode.registry import RegistryUnavailable, SchemaRegistry
+from kafka_sinks.decode.registry import SchemaRegistry
+from kafka_sinks.decode.registry_api import RegistryUnavailable
 from kafka_sinks.decode.verdicts import Rows, Verdicts, rows_of
 from kafka_sinks.sources import Source
 

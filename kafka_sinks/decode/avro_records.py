@@ -16,12 +16,12 @@ from typing import Any
 
 import fastavro
 import numpy as np
-import orjson
 import polars as pl
 import polars_avro
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kafka_sinks.decode.avro_as_json import AsJson
 from kafka_sinks.decode.avro_binary import container_header, zigzag
 from kafka_sinks.decode.avro_columns import from_writer
 from kafka_sinks.decode.avro_schema import in_bulk
@@ -107,7 +107,8 @@ def _decode_singly(
     """For schemas the bulk reader does not take: each record by itself, then as if it had been JSON."""
     fast = fastavro.parse_schema(schema)
     records = [read_one(fast, body) for body in bodies.to_pylist()]
-    texts = pa.array([None if record is None else as_json(record) for record in records], pa.binary())
+    json = AsJson.of(source, schema)
+    texts = pa.array([None if record is None else json.text(record) for record in records], pa.binary())
     good = rows_of(present(texts))
     verdicts.reject(np.setdiff1d(rows, rows[good]), "invalid_avro", "the bytes are no record of their schema")
     part = Verdicts(len(good))
@@ -124,13 +125,6 @@ def read_one(schema: Any, body: bytes) -> dict[str, Any] | None:
     except READ_ERRORS:
         return None
     return record if stream.tell() == len(body) else None
-
-
-def as_json(record: dict[str, Any]) -> bytes:
-    def plain(value: object) -> str:
-        return value.hex() if isinstance(value, bytes) else str(value)
-
-    return orjson.dumps(record, default=plain)
 
 
 def _read(header: bytes, bodies: pa.BinaryArray, guard: bytes) -> pa.StructArray | None:

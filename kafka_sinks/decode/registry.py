@@ -9,22 +9,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import requests
+from pydantic import SecretStr
 
-from ad_lakehouse.errors import LakehouseError
+from ad_lakehouse.errors import ConfigurationError
+from kafka_sinks.decode.registry_api import SETTING, RegistryApi, RegistryUnavailable
 
-TIMEOUT_SECONDS = 5.0
-ATTEMPTS = 3
 UNKNOWN_KEPT_SECONDS = 60.0  # a schema may be registered any moment
 UNKNOWN_ASKED = 200  # ids of garbage are random: no more unknown ones than this are asked for in that time
-
-
-class RegistryUnavailable(LakehouseError):
-    """The schema registry does not answer, or none is set."""
-
-    exit_code = 28
+LARGEST_ID = 2**31 - 1  # Confluent's ids are Java ints; asked for a larger one it says that it has no such path
 
 
 class SchemaRegistry(Protocol):
@@ -33,13 +27,19 @@ class SchemaRegistry(Protocol):
     def schema(self, schema_id: int) -> str | None: ...
 
 
-def open_registry(location: str) -> SchemaRegistry | None:
-    """The registry at a URL or folder; None for an empty location."""
+def open_registry(location: str, auth: SecretStr | None = None) -> SchemaRegistry | None:
+    """The registry at a URL or folder; None for an empty location. Raises `ConfigurationError`."""
+    scheme, is_url, _ = location.lower().partition("://")
     if not location:
         return None
-    if location.startswith(("http://", "https://")):
-        return HttpRegistry(location)
-    return FolderRegistry(Path(location.removeprefix("file://")))
+    if is_url and scheme in ("http", "https"):
+        return HttpRegistry(location, auth)
+    if is_url and scheme != "file":
+        raise ConfigurationError(
+            f"{SETTING}: schemas can't be read from {scheme}://.",
+            remedy="Name a registry by http:// or https://, or a folder of <id>.avsc files, also as file://.",
+        )
+    return FolderRegistry(Path(location[len("file://") :] if is_url else location))
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,16 @@ class FolderRegistry:
             problem = "there is no such folder"
         except (OSError, UnicodeDecodeError) as error:
             problem = str(error)
-        raise RegistryUnavailable(
-            f"Schema folder {self.folder}: {problem}.", remedy="Correct AD_LAKEHOUSE_KAFKA__SCHEMA_REGISTRY."
-        )
+        raise RegistryUnavailable(f"Schema folder {self.folder}: {problem}.", remedy=f"Correct {SETTING}.")
 
 
 class HttpRegistry:
-    """A registry with Confluent's API (Confluent, Apicurio, Karapace). What it gave is kept: ids never change."""
+    """A registry with Confluent's API. What it gave is kept: ids never change."""
 
-    def __init__(self, url: str, *, wait: Callable[[float], None] = time.sleep) -> None:
-        self._url, self._wait = url.rstrip("/"), wait
+    def __init__(self, url: str, auth: SecretStr | None = None, *, wait: Callable[[float], None] = time.sleep) -> None:
+        self._api = RegistryApi(url, auth, wait)
         self._known: dict[int, str] = {}
         self._unknown: dict[int, float] = {}
-        self._session = requests.Session()
 
     def schema(self, schema_id: int) -> str | None:
         """Raises `RegistryUnavailable` after some attempts."""
@@ -78,46 +75,14 @@ class HttpRegistry:
             return self._known[schema_id]
         now = time.monotonic()
         self._unknown = {each: since for each, since in self._unknown.items() if now - since < UNKNOWN_KEPT_SECONDS}
-        if schema_id in self._unknown or len(self._unknown) >= UNKNOWN_ASKED:
+        if schema_id in self._unknown or len(self._unknown) >= UNKNOWN_ASKED or schema_id > LARGEST_ID:
             return None
-        answer = self._ask(f"{self._url}/schemas/ids/{schema_id}")
-        if answer is None:
+        answer = self._api.ask(f"/schemas/ids/{schema_id}")
+        if answer.is_absent:
             self._unknown[schema_id] = now
             return None
-        self._known[schema_id] = answer
-        return answer
-
-    def _ask(self, url: str) -> str | None:
-        problem = ""
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self._wait(0.2 * 4**attempt)
-            try:
-                response = self._session.get(url, timeout=TIMEOUT_SECONDS)
-            except requests.RequestException as error:
-                problem = type(error).__name__
-                continue
-            if response.status_code == requests.codes.not_found:
-                return None
-            if response.ok:
-                text = self._text(response)
-                if text is not None:
-                    return text
-                problem = "the answer is no Avro schema"
-                break
-            problem = f"HTTP {response.status_code}"
-            if response.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
-                break
-        raise RegistryUnavailable(
-            f"Schema registry {self._url} can't be asked: {problem}.",
-            remedy="Nothing was landed of this batch. Correct AD_LAKEHOUSE_KAFKA__SCHEMA_REGISTRY or wait for it.",
-        )
-
-    @staticmethod
-    def _text(response: requests.Response) -> str | None:
-        try:
-            body: Any = response.json()
-        except ValueError:
-            return None
-        text = body.get("schema") if isinstance(body, dict) else None
-        return text if isinstance(text, str) else None
+        text = answer.body.get("schema") if isinstance(answer.body, dict) else None
+        if not isinstance(text, str):
+            raise self._api.unavailable("the answer is no schema")
+        self._known[schema_id] = text
+        return text

@@ -2,29 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from command_line import cli
 from deltalake import DeltaTable, write_deltalake
 from landing_topics import impression, new_topic, publish
 
 from ad_lakehouse.demo.broker import KafkaBroker
 from ad_lakehouse.errors import LakehouseError
-
-
-def cli(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ad_lakehouse", *arguments],
-        cwd=folder,
-        env=os.environ | {f"AD_LAKEHOUSE_{name}": value for name, value in environment.items()},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def test_files_land_and_are_queried_in_three_formats(tmp_path: Path) -> None:

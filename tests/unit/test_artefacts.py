@@ -1,12 +1,15 @@
 """The cache of jars: whole or not there, mended, fetched once by many processes. Nothing is downloaded here."""
 
+import io
 import subprocess
 import sys
+import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from ad_lakehouse.artefacts import Artefacts, FetchFailed, fetched, java_version
+from ad_lakehouse.artefacts import Artefacts, FetchFailed, fetched, java_version, unpack
 
 THREE = Artefacts("three", "Three Jars", "1.2", ("org.example:three:1.2",), jars=3, size="3 MB")
 FETCHER = """
@@ -76,6 +79,30 @@ def test_a_fetch_that_brings_too_little_leaves_nothing_behind(cache: Path) -> No
     assert "\n" not in str(caught.value)
     assert [path.name for path in cache.iterdir() if path.is_dir()] == []
     assert THREE.is_whole(fetched(THREE, fetch=Fetch()))
+
+
+def packed(archive: Path, names: Sequence[str]) -> Path:
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.size = 3
+            tar.addfile(entry, io.BytesIO(b"jar"))
+    return archive
+
+
+def test_a_packed_program_is_whole_with_jars_at_any_depth(cache: Path, tmp_path: Path) -> None:
+    archive = packed(tmp_path / "program.tar.gz", ["run.jar", "lib/main/one.jar", "lib/main/two.jar", "names.txt"])
+    folder = fetched(THREE, fetch=lambda jars, work: (jars.mkdir(), unpack(archive, jars))[0])
+    assert (folder / "lib" / "main" / "one.jar").read_bytes() == b"jar"
+    (folder / "lib" / "main" / "two.jar").unlink()
+    assert not THREE.is_whole(folder)
+
+
+def test_a_packed_program_cannot_write_outside_of_its_folder(cache: Path, tmp_path: Path) -> None:
+    archive = packed(tmp_path / "program.tar.gz", ["run.jar", "../outside.jar", "two.jar", "three.jar"])
+    with pytest.raises(FetchFailed, match=r"could not be fetched \(OutsideDestinationError\)"):
+        fetched(THREE, fetch=lambda jars, work: (jars.mkdir(), unpack(archive, jars))[0])
+    assert list(tmp_path.rglob("outside.jar")) == []
 
 
 def test_without_jgo_the_remedy_is_to_install_it(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

