@@ -13,7 +13,6 @@ from ad_lakehouse.demo.artefacts import KafkaUnavailable
 from ad_lakehouse.demo.broker import KafkaBroker
 from ad_lakehouse.lake import Lake
 
-pytest.register_assert_rewrite("landing_oracle")  # so that it tells what differs
 for variable, value in {
     "DAGSTER_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",

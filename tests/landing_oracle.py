@@ -19,15 +19,19 @@ def check(lake: Lake, bootstrap: str, topic: str, partitions: int = 2, told: str
     Each row bears the record's key; accepted ones its user, rejected ones its bytes. The commits' notes count the same.
     """
     sent = witnessed(bootstrap, topic, partitions)
-    assert landed_records(lake, topic) == sent.places, told
-    assert delivered(notes(lake)) == sent.places.total(), told
+    landed = landed_records(lake, topic)
+    lost, doubled = sorted(sent.places - landed), sorted(landed - sent.places)
+    assert not lost, f"{len(lost)} records are lost, {lost[:5]} … {told}"
+    assert not doubled, f"{len(doubled)} records are there twice, {doubled[:5]} … {told}"
+    assert delivered(notes(lake)) == sent.places.total(), f"the commits count otherwise {told}"
     for partition, offset, key, reason, user, raw in rows(lake, VALUES, where=f"_topic = '{topic}'"):
         sent_key, payload = sent.records[partition, offset]
-        assert key == sent_key, told
+        place = f"partition {partition}, offset {offset} {told}"
+        assert key == sent_key, place
         if reason is None:
-            assert user == json.loads(payload or b"")["user_id"], told
+            assert user == json.loads(payload or b"")["user_id"], place
         else:
-            assert raw == payload, told
+            assert raw == payload, place
 
 
 def wait_and_check(lake: Lake, bootstrap: str, topic: str, partitions: int = 2, told: str = "") -> None:
