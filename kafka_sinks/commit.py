@@ -10,6 +10,7 @@ fresh handle; therefore the handle that writes is the one the transactions are r
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -29,6 +30,7 @@ from ad_lakehouse.lake.log import BATCH_KEY
 from ad_lakehouse.lake.retention import retained_from
 
 ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SPREAD = ("event_id", "_offset", "_row")  # columns whose values do not repeat
 
 
@@ -70,9 +72,15 @@ def refused_as_write_failed(name: TableName) -> Iterator[None]:
         yield
     except (DeltaError, OSError, StoreError) as error:  # a full disk, an object store that is away
         raise WriteFailed(
-            f"{name} could not be read or written: {str(error).splitlines()[0]}.",
+            f"{name} could not be read or written: {causes(error)}.",
             remedy="Make room or mend the store, then land again: it goes on behind the last commit.",
         ) from error
+
+
+def causes(error: Exception) -> str:
+    """What a store says of itself, in one line: delta-rs draws each cause on a line of its own, obstore adds a dump."""
+    told = COLOUR.sub("", str(error)).split("\n\n")[0]
+    return ": ".join(line for each in told.splitlines() if (line := each.strip(" \u21b3")))
 
 
 @dataclass(frozen=True)
