@@ -171,6 +171,9 @@ class BronzeTable:
                 delivered = [dict(each.note) for each in commit.deliveries]
                 if written is None or written[0] is not commit.rows:
                     written = (commit.rows, self._write(commit.rows))
+                if not self._are_there(written[1]):
+                    written = None
+                    continue
                 try:
                     self._commit(written[1], commit, {"batch": batch_id, **note, "delivered": delivered})
                 except CommitFailedError:
@@ -185,6 +188,15 @@ class BronzeTable:
 
     def _write(self, rows: pa.Table) -> Sequence[AddAction]:
         return write_files(self._store, self._fitted(rows), without_dictionary=SPREAD) if rows.num_rows else []
+
+    def _are_there(self, files: Sequence[AddAction]) -> bool:
+        """Whether data files that no commit names yet are still there: an old one is a full vacuum's to delete."""
+        try:
+            for each in files:
+                obstore.head(self._store, each.path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _commit(self, files: Sequence[AddAction], commit: Commit, note: Mapping[str, Any]) -> None:
         self._handle.create_write_transaction(
