@@ -65,20 +65,18 @@ class TcpProxy:
             except OSError:  # closed
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self.target), 10)
+                server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 client.close()
                 continue
-            server.settimeout(None)
             with self._lock:
                 self._pairs.add((client, server))
             self.did["connections"] += 1
-            for source, sink, answers in ((client, server, False), (server, client, True)):
-                threading.Thread(target=self._pump, args=((client, server), source, sink, answers), daemon=True).start()
+            for answers in (False, True):
+                threading.Thread(target=self._pump, args=((client, server), answers), daemon=True).start()
 
-    def _pump(
-        self, pair: tuple[socket.socket, socket.socket], source: socket.socket, sink: socket.socket, answers: bool
-    ) -> None:
+    def _pump(self, pair: tuple[socket.socket, socket.socket], answers: bool) -> None:
+        source, sink = reversed(pair) if answers else pair
         with suppress(OSError):
             while data := source.recv(CHUNK):
                 if not self._open.is_set():
