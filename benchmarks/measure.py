@@ -56,9 +56,9 @@ def report(step: Callable[[], int]) -> None:
 
 
 def peak_of(pid: int) -> int:
-    """Bytes that a running process had resident at most."""
+    """Bytes that a running process had resident at most; 0 of one that has ended."""
     status = Path(f"/proc/{pid}/status").read_text()
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
 
 
 def measured(module: str, *arguments: Any) -> Measured:

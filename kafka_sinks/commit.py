@@ -10,6 +10,7 @@ fresh handle; therefore the handle that writes is the one the transactions are r
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -29,6 +30,7 @@ from ad_lakehouse.lake.log import BATCH_KEY
 from ad_lakehouse.lake.retention import retained_from
 
 ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 SPREAD = ("event_id", "_offset", "_row")  # columns whose values do not repeat
 
 
@@ -70,9 +72,15 @@ def refused_as_write_failed(name: TableName) -> Iterator[None]:
         yield
     except (DeltaError, OSError, StoreError) as error:  # a full disk, an object store that is away
         raise WriteFailed(
-            f"{name} could not be read or written: {str(error).splitlines()[0]}.",
+            f"{name} could not be read or written: {causes(error)}.",
             remedy="Make room or mend the store, then land again: it goes on behind the last commit.",
         ) from error
+
+
+def causes(error: Exception) -> str:
+    """What a store says of itself, in one line: delta-rs draws each cause on a line of its own, obstore adds a dump."""
+    told = COLOUR.sub("", str(error)).split("\n\n")[0]
+    return ": ".join(line for each in told.splitlines() if (line := each.strip(" \u21b3")))
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,9 @@ class BronzeTable:
                 delivered = [dict(each.note) for each in commit.deliveries]
                 if written is None or written[0] is not commit.rows:
                     written = (commit.rows, self._write(commit.rows))
+                if not self._are_there(written[1]):
+                    written = None
+                    continue
                 try:
                     self._commit(written[1], commit, {"batch": batch_id, **note, "delivered": delivered})
                 except CommitFailedError:
@@ -177,6 +188,15 @@ class BronzeTable:
 
     def _write(self, rows: pa.Table) -> Sequence[AddAction]:
         return write_files(self._store, self._fitted(rows), without_dictionary=SPREAD) if rows.num_rows else []
+
+    def _are_there(self, files: Sequence[AddAction]) -> bool:
+        """Whether data files that no commit names yet are still there: an old one is a full vacuum's to delete."""
+        try:
+            for each in files:
+                obstore.head(self._store, each.path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _commit(self, files: Sequence[AddAction], commit: Commit, note: Mapping[str, Any]) -> None:
         self._handle.create_write_transaction(

@@ -29,6 +29,8 @@ PREFETCH_BYTES = 8 << 20  # what librdkafka may hold ahead of us
 WAIT_SECONDS = 0.1  # consume() waits this long for a full chunk, also when the end has been reached
 TYPICAL_BYTES = 100_000  # of a record that nobody has seen: careful at first, corrected by what comes
 LAST_MILLISECOND = 253_402_300_799_999  # 9999-12-31; a producer may send any 64-bit number
+Headers = list[tuple[str, bytes | None]]
+UNREADABLE: Headers = [("\N{REPLACEMENT CHARACTER}", None)]
 HEADERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))
 
 
@@ -220,7 +222,7 @@ def as_batch(records: list[Message], positions: dict[int, int], ends: Mapping[in
     if not inside.all():
         records = [record for record, keep in zip(records, inside.tolist(), strict=True) if keep]
         partitions, offsets = partitions[inside], offsets[inside]
-    headers = list(map(Message.headers, records))
+    headers = headers_of(records)
     stamps = chain.from_iterable(map(Message.timestamp, records))
     return Batch(
         payloads=pa.array(list(map(Message.value, records)), pa.binary()),
@@ -231,6 +233,18 @@ def as_batch(records: list[Message], positions: dict[int, int], ends: Mapping[in
         offsets=pa.array(offsets),
         ranges={},
     )
+
+
+def headers_of(records: list[Message]) -> list[Headers | None]:
+    """The headers of each record; `UNREADABLE` where a key is no UTF-8, for which the client has no other way."""
+    found: list[Headers | None] = []
+    asked = map(Message.headers, records)  # each once: a second answer of such a record crashes
+    while len(found) < len(records):
+        try:
+            found.extend(asked)
+        except (SystemError, UnicodeDecodeError):
+            found.append(UNREADABLE)
+    return found
 
 
 def record_times(stamps: np.ndarray[Any, np.dtype[np.int64]]) -> pa.TimestampArray:

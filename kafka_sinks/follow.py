@@ -118,8 +118,7 @@ class Follower:
             ):
                 for each in decoded:
                     self._land(run, cluster, topic, each)
-                    shown = {p: each.batch.ranges[p].end for p in each.batch.ranges if p in member.positions}
-                    member.show_position(shown, wait=False)
+                    member.landed({partition: it.end for partition, it in each.batch.ranges.items()})
 
     def _starts(self, cluster: Cluster, topic: Topic, partitions: Collection[int]) -> Mapping[int, int]:
         """Where the table says that these partitions go on. Raises `PositionLost`, `TopicMissing`."""

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -60,12 +61,12 @@ class Member(TopicConsumer):
         )
         self._start, self._end = start, end
         self._growing = Growing({})
+        self._landed: SimpleQueue[Mapping[int, int]] = SimpleQueue()
         self._stopped = threading.Event()
 
-    @property
-    def positions(self) -> dict[int, int]:
-        """The next offset to read of each partition that is ours now."""
-        return dict(self._growing.positions)
+    def __exit__(self, *error: object) -> None:
+        self._show_landed()
+        super().__exit__(*error)
 
     def batches(self, flush: Flush) -> Iterator[Batch]:
         """Batches until `stop` is called; the last one is what was held then.
@@ -77,6 +78,7 @@ class Member(TopicConsumer):
         )
         growing, heard = self._growing, time.monotonic()
         while not self._stopped.is_set():
+            self._show_landed()
             room = max(1, (flush.nbytes - growing.nbytes) // growing.typical)
             records, reached = self.poll(max(1, min(CHUNK, flush.rows - growing.rows, room)))
             if records or reached:
@@ -101,6 +103,21 @@ class Member(TopicConsumer):
     def stop(self) -> None:
         """Ends `batches` at its next look, whichever thread reads it."""
         self._stopped.set()
+
+    def landed(self, positions: Mapping[int, int]) -> None:
+        """Positions to show to the group, of the partitions that are ours at the reader's next look.
+
+        The thread that reads shows them: in any other, a commit waits as long as the first finds no records.
+        """
+        self._landed.put(positions)
+
+    def _show_landed(self) -> None:
+        landed: dict[int, int] = {}
+        while not self._landed.empty():
+            landed |= self._landed.get()
+        ours = {partition: at for partition, at in landed.items() if partition in self._growing.positions}
+        if ours:
+            self.show_position(ours, wait=False)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         starts = self._start([each.partition for each in partitions]) if partitions else {}

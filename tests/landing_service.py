@@ -11,7 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,12 @@ class Worker:
         if self.process.poll() is None:
             self.send(number)
         return self.process.wait(60)
+
+
+def shares(workers: Sequence[Worker], partitions: int) -> bool:
+    """Whether the workers read all partitions, each at least one, none two of them the same."""
+    read = [worker.partitions() for worker in workers]
+    return all(read) and sum(map(len, read)) == partitions == len(set().union(*read))
 
 
 @contextmanager

@@ -4,11 +4,13 @@ Belongs here: what the tests of landing share. Not here: fixtures (conftest.py),
 """
 
 import json
+import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,8 +80,44 @@ def publish(bootstrap: str, topic: str, payloads: Iterable[bytes | None], partit
     assert producer.flush(20) == 0
 
 
+@contextmanager
+def load(bootstrap: str, topic: str, a_second: int = 300) -> Iterator[None]:
+    """Publishes records, one in ten bad, without a pause until the block ends; then waits for their acknowledgement."""
+    stop, numbers = threading.Event(), iter(range(10_000_000))
+
+    def produce() -> None:
+        producer = Producer({"bootstrap.servers": bootstrap, "topic.metadata.refresh.interval.ms": 500})
+        while not stop.wait(0.1):
+            for _ in range(a_second // 10):
+                number = next(numbers)
+                producer.produce(topic, impression(number) if number % 10 else b"{bad", key=str(number).encode())
+            producer.poll(0)
+        assert producer.flush(60) == 0
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(70)
+
+
+@dataclass
+class Witnessed:
+    """What a consumer saw: how often each (partition, offset), and its key and payload."""
+
+    places: Counter[tuple[int, int]] = field(default_factory=Counter)
+    records: dict[tuple[int, int], tuple[bytes | None, bytes | None]] = field(default_factory=dict)
+
+
 def committed_records(bootstrap: str, topic: str, partitions: int = 2) -> Counter[tuple[int, int]]:
     """(partition, offset) of every record that an independent read_committed consumer sees."""
+    return witnessed(bootstrap, topic, partitions).places
+
+
+def witnessed(bootstrap: str, topic: str, partitions: int = 2) -> Witnessed:
+    """Every record that an independent read_committed consumer sees."""
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -90,14 +128,16 @@ def committed_records(bootstrap: str, topic: str, partitions: int = 2) -> Counte
             "auto.offset.reset": "earliest",
         }
     )
-    seen: Counter[tuple[int, int]] = Counter()
+    seen = Witnessed()
     consumer.assign([TopicPartition(topic, partition, 0) for partition in range(partitions)])
     ended: set[int] = set()
     deadline = time.monotonic() + 30
     while len(ended) < partitions and time.monotonic() < deadline:
         for message in consumer.consume(1_000, 0.1):
             if message.error() is None:
-                seen[message.partition(), message.offset()] += 1
+                place = message.partition(), message.offset()
+                seen.places[place] += 1
+                seen.records[place] = message.key(), message.value()
             elif message.error().code() == KafkaError._PARTITION_EOF:
                 ended.add(message.partition())
     consumer.close()

@@ -6,10 +6,7 @@ Belongs here: processes of the service on a real broker, and what hits them. Not
 
 import random
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,12 +14,12 @@ import psutil
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions
-from landing_service import Worker, ended, health, metrics, wait_landed
+from landing_oracle import wait_and_check
+from landing_service import Worker, ended, health, metrics, shares, wait_landed
 from landing_topics import (
-    committed_records,
-    delivered,
     impression,
     landed_records,
+    load,
     new_topic,
     notes,
     rows,
@@ -49,45 +46,6 @@ BronzeTable._commit = last
 """
 
 
-@contextmanager
-def load(bootstrap: str, topic: str, a_second: int = 300) -> Iterator[None]:
-    """Publishes records, one in ten bad, without a pause until the block ends; then waits for their acknowledgement."""
-    stop, numbers = threading.Event(), iter(range(10_000_000))
-
-    def produce() -> None:
-        producer = Producer({"bootstrap.servers": bootstrap, "topic.metadata.refresh.interval.ms": 500})
-        while not stop.wait(0.1):
-            for _ in range(a_second // 10):
-                number = next(numbers)
-                producer.produce(topic, impression(number) if number % 10 else b"{bad", key=str(number).encode())
-            producer.poll(0)
-        assert producer.flush(60) == 0
-
-    thread = threading.Thread(target=produce)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(70)
-
-
-def check(lake: Lake, bootstrap: str, topic: str, partitions: int, told: str = "") -> None:
-    """The table holds what an independent consumer sees: each record once, with its value."""
-    seen = committed_records(bootstrap, topic, partitions)
-    wait_landed(lake, topic, seen.total())
-    assert landed_records(lake, topic) == seen, told
-    assert delivered(notes(lake)) == seen.total()
-    keys = rows(lake, "_key, user_id", where="_reason is null")
-    assert all(user == f"u{key.decode()}" for key, user in keys)
-
-
-def shares(workers: list[Worker], partitions: int) -> bool:
-    """Whether the workers read all partitions, each at least one, none two of them the same."""
-    read = [worker.partitions() for worker in workers]
-    return all(read) and sum(map(len, read)) == partitions == len(set().union(*read))
-
-
 def test_workers_come_and_go_while_partitions_are_added(kafka, lake: Lake, tmp_path: Path) -> None:
     topic = new_topic(kafka.bootstrap, partitions=3)
 
@@ -110,7 +68,7 @@ def test_workers_come_and_go_while_partitions_are_added(kafka, lake: Lake, tmp_p
                     third.end(signal.SIGKILL)
                     assert fourth.end() == 0
                     wait_until(lambda: shares([first], 12), 60)
-        check(lake, kafka.bootstrap, topic, 12)
+        wait_and_check(lake, kafka.bootstrap, topic, 12)
         assert first.end() == 0, first.log.read_text()
 
 
@@ -133,7 +91,7 @@ def test_a_zombie_lands_nothing_twice(kafka, lake: Lake, tmp_path: Path) -> None
                 assert heir.end() == 0, heir.log.read_text()
     last = Worker(lake, kafka.bootstrap, topic, topic, tmp_path)
     with ended(last):
-        check(lake, kafka.bootstrap, topic, 2)
+        wait_and_check(lake, kafka.bootstrap, topic, 2)
 
 
 @pytest.mark.parametrize("freeze", [False, True], ids=["killed", "frozen"])
@@ -155,7 +113,7 @@ def test_a_broker_that_dies_or_freezes_is_waited_for(lake: Lake, tmp_path: Path,
                     time.sleep(25)
                     broker.start()
                 time.sleep(1)
-            check(lake, broker.bootstrap, topic, 2)
+            wait_and_check(lake, broker.bootstrap, topic, 2)
             assert health(worker.port)[0] == 200
             assert worker.end() == 0, worker.log.read_text()
 
@@ -173,7 +131,7 @@ def test_workers_killed_at_random_moments_lose_nothing(kafka, lake: Lake, tmp_pa
                 assert worker.end(signal.SIGKILL) == -signal.SIGKILL
     last = Worker(lake, kafka.bootstrap, topic, topic, tmp_path)
     with ended(last):
-        check(lake, kafka.bootstrap, topic, 4, f"seed {seed}")
+        wait_and_check(lake, kafka.bootstrap, topic, 4, f"seed {seed}")
         assert last.end() == 0
     assert sum(bool(note.get("delivered")) for note in notes(lake)) > 4, "several batches were landed"
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from landing_service import Worker, ended, followed, health, metrics, page, service, wait_landed
 from landing_topics import (
@@ -89,6 +89,18 @@ def test_a_commit_waits_for_rows_or_age(kafka, lake: Lake, topic: str) -> None:
     with service(lake, settings, impressions_from(topic)):
         wait_landed(lake, topic, 80)
         assert [delivered([each]) for each in notes(lake) if each.get("delivered")] == [40, 40]
+
+
+def test_showing_the_position_to_the_group_holds_up_no_batch(kafka, lake: Lake, topic: str) -> None:
+    publish(kafka.bootstrap, topic, [impression(i) for i in range(120)])
+    settings = followed(kafka.bootstrap, max_batch_rows=20)
+    with service(lake, settings, impressions_from(topic)):
+        wait_landed(lake, topic, 20)
+        wait_landed(lake, topic, 120, seconds=8)  # less than the silence after which the topic is asked for
+    group = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": settings.kafka.group})
+    shown = group.committed([TopicPartition(topic, partition) for partition in (0, 1)], timeout=10)
+    group.close()
+    assert [each.offset for each in shown] == [60, 60]
 
 
 def test_aborted_records_are_passed_over_and_leave_no_lag(kafka, lake: Lake, topic: str) -> None:

@@ -1,0 +1,118 @@
+"""A commit that landed though its writer was told otherwise, and two writers of one range: nothing is there twice.
+
+Belongs here: what a landing process believes of its own commit. Not here: processes that die (test_kill_sink.py).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError
+from landing_oracle import check, wait_and_check
+from landing_service import followed, health, metrics, service
+from landing_topics import IMPRESSIONS, impression, impressions_from, new_topic, publish, settings_for, wait_until
+
+from ad_lakehouse.lake import Lake
+from kafka_sinks.cluster import Cluster
+from kafka_sinks.commit import BronzeTable, WriteFailed
+from kafka_sinks.positions import Range
+from kafka_sinks.read_ranges import RangeReader
+from kafka_sinks.sink import land_topic
+from kafka_sinks.sources import bronze_schema
+from kafka_sinks.topic_run import LandReport, TopicRun, utc_now
+
+pytestmark = pytest.mark.kafka
+RECORDS, ROWS = 120, 20
+# Where the reply is lost: the handle has not seen its own commit yet, or it has.
+PLACES = {"the handle is stale": (DeltaTable, "update_incremental"), "the handle is new": (BronzeTable, "_commit")}
+REPLIES = [CommitFailedError("version exists"), DeltaError("no answer"), OSError("connection reset")]
+
+
+@pytest.fixture
+def topic(kafka) -> str:
+    name = new_topic(kafka.bootstrap)
+    publish(kafka.bootstrap, name, [impression(i) if i % 9 else b"{bad" for i in range(RECORDS)])
+    return name
+
+
+@pytest.fixture
+def lose_reply(monkeypatch) -> Callable[[str, Exception], list[int]]:
+    """Loses the reply to the third commit, and gives the versions that were written when replies were lost."""
+
+    def lose(place: str, reply: Exception) -> list[int]:
+        owner, name = PLACES[place]
+        call, calls, lost = getattr(owner, name), [], []
+
+        def reply_lost(it: Any, *how: Any) -> None:
+            calls.append(None)
+            if len(calls) != 3:
+                call(it, *how)
+                return
+            if owner is BronzeTable:
+                call(it, *how)
+            lost.append(DeltaTable(it.table_uri if owner is DeltaTable else it._handle.table_uri).version())
+            raise reply
+
+        monkeypatch.setattr(owner, name, reply_lost)
+        return lost
+
+    return lose
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda each: type(each).__name__)
+def test_a_commit_whose_reply_was_lost_is_not_made_again(
+    kafka, lake: Lake, topic: str, lose_reply, place: str, reply: Exception
+) -> None:
+    source, settings = impressions_from(topic), settings_for(kafka.bootstrap, max_batch_rows=ROWS)
+    lost = lose_reply(place, reply)
+    if isinstance(reply, CommitFailedError):
+        assert land_topic(lake, source, settings).conflicts == 1
+    else:
+        with pytest.raises(WriteFailed, match=str(reply)):
+            land_topic(lake, source, settings)
+        assert lake.open(IMPRESSIONS).version() == lost[0]
+        assert land_topic(lake, source, settings).records == RECORDS - 3 * ROWS
+    assert lost == [3], "no reply was lost, or the commit was not made"
+    check(lake, kafka.bootstrap, topic)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_service_goes_on_after_a_reply_was_lost(
+    kafka, lake: Lake, topic: str, lose_reply, place: str, monkeypatch
+) -> None:
+    monkeypatch.setattr("kafka_sinks.follow.FIRST_WAIT", 1.5)  # long enough to be seen
+    lost = lose_reply(place, DeltaError("no answer"))
+    with service(lake, followed(kafka.bootstrap, max_batch_rows=ROWS), impressions_from(topic)) as running:
+        wait_until(lambda: health(running.port)[0] == 503 and "no answer" in str(health(running.port)))
+        wait_and_check(lake, kafka.bootstrap, topic)
+        wait_until(lambda: health(running.port)[0] == 200)
+        told = metrics(running.port)
+    assert lost == [3], "no reply was lost, or the commit was not made"
+    assert told['ad_lakehouse_sink_conflicts_total{source="impressions"}'] == (place == "the handle is stale")
+
+
+def test_two_handles_of_one_version_land_a_range_once(kafka, lake: Lake, topic: str) -> None:
+    source, settings = impressions_from(topic), settings_for(kafka.bootstrap)
+    cluster = Cluster(settings.kafka)
+    of_cluster = cluster.topic(topic)
+
+    def opened() -> TopicRun:
+        table = BronzeTable(lake, IMPRESSIONS, bronze_schema(source))
+        return TopicRun(source, settings, of_cluster, table, utc_now, LandReport(IMPRESSIONS, topic))
+
+    def batch(*ends: int) -> Any:
+        with RangeReader(settings.kafka, cluster, of_cluster) as reader:
+            ranges = {partition: Range(0, end) for partition, end in enumerate(ends)}
+            (only,) = reader.batches(ranges, max_rows=RECORDS, max_bytes=1 << 20)
+        return only
+
+    first, second, third = opened(), opened(), opened()
+    first.land(first.decode(batch(40, 20)))
+    assert second.land(second.decode(batch(40, 20))) is None, "the same range"
+    left = third.land(third.decode(batch(60, 60)))
+    assert [run.report.conflicts for run in (first, second, third)] == [0, 1, 1]
+    assert left is not None
+    assert left.rows.num_rows == RECORDS - 60, "of an overlapping range only the rest"
+    check(lake, kafka.bootstrap, topic)
