@@ -41,7 +41,7 @@ class QueryError(LakehouseError):
 
 def open_lake(lake: Lake, dev: str | None = None) -> duckdb.DuckDBPyConnection:
     """A connection with a view for each table, and `quarantine`."""
-    connection = connect()
+    connection = connect(lake)
     define_views(connection, lake, dev)
     return connection
 

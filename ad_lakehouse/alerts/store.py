@@ -102,7 +102,7 @@ def load(lake: Lake) -> Stored:
     if table is None:
         return Stored(Ledger(), None, None)
     snapshot = Snapshot.of(NAME, table)
-    with connect() as connection:
+    with connect(lake) as connection:
         rows = connection.sql(snapshot.query(connection, snapshot.files)).to_arrow_table().to_pylist()
     states: dict[str, AlertState] = {}
     deliveries: dict[str, tuple[Delivery, ...]] = {}

@@ -71,7 +71,7 @@ def contract_results(
 def published(lake: Lake, *names: TableName) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that sees the published tables, and `quarantine` over those of them that were landed."""
     snapshots = [table_figures(lake, name).snapshot for name in names]
-    with connect() as connection:
+    with connect(lake) as connection:
         for snapshot in snapshots:
             define_view(connection, snapshot)
         define_quarantine(connection, snapshots)

@@ -97,17 +97,17 @@ def landed_between(lake: Lake, snapshot: Snapshot, before: int) -> Landed:
     rejected = {each["path"] for each in added if not (each.get("partitionValues") or {}).get("event_date")}
     return Landed(
         rows=sum(json.loads(each["stats"])["numRecords"] for each in added if each["path"] not in rejected),
-        rejected=reasons(snapshot, rejected),
+        rejected=reasons(lake, snapshot, rejected),
         size=sum(each["size"] for each in added),
         commits=len(commits),
     )
 
 
-def reasons(snapshot: Snapshot, paths: set[str]) -> Counter[str]:
+def reasons(lake: Lake, snapshot: Snapshot, paths: set[str]) -> Counter[str]:
     """Rejected rows of some files, by reason."""
     files = [each for each in snapshot.rejected() if any(each.uri.endswith(path) for path in paths)]
     if not files:
         return Counter()
-    with connect() as connection:
+    with connect(lake) as connection:
         query = f"select _reason, count(*) from ({snapshot.query(connection, files)}) group by all order by all"
         return Counter(dict(connection.execute(query).fetchall()))

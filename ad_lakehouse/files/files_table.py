@@ -18,7 +18,7 @@ from deltalake.exceptions import CommitFailedError
 from ad_lakehouse.files.drop import Dropped
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import BATCH_KEY
-from ad_lakehouse.lake.views import Snapshot, connect, reach
+from ad_lakehouse.lake.views import Snapshot, connect
 from kafka_sinks.commit import ATTEMPTS, CommitContended, refused_as_write_failed
 
 FILES = TableName("ops", "files")
@@ -144,8 +144,7 @@ def read_rows(lake: Lake, column: Literal["path", "sha256", "state"], wanted: Co
         return []
     snapshot = Snapshot.of(FILES, table)
     names = ", ".join(f'"{name}"' for name in SCHEMA.names)
-    with connect() as connection:
-        reach(connection, lake)
+    with connect(lake) as connection:
         query = f"""
             select {names} from ({snapshot.query(connection, snapshot.files)})
             where {column} in (select unnest($wanted)) order by path

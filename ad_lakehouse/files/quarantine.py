@@ -93,7 +93,7 @@ def show(lake: Lake, key: str) -> Rejected:
 
 def rejected_rows(lake: Lake, only: Filter) -> Iterator[tuple[TableName, duckdb.DuckDBPyConnection, str]]:
     """Each bronze table that is meant, with a connection and the query of its rejected rows."""
-    with connect() as connection:
+    with connect(lake) as connection:
         for name in lake.tables():
             if name.layer == "bronze" and only.source in (None, name.table):
                 snapshot = Snapshot.of(name, lake.open(name))

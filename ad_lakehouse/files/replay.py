@@ -94,7 +94,7 @@ def rejected_batches(
 ) -> Iterator[pa.Table]:
     """The rejected rows of one version, in batches bounded by rows and by bytes."""
     where, values = only.where()
-    with connect() as connection:
+    with connect(lake) as connection:
         snapshot = Snapshot.of(name, lake.open(name))
         query = snapshot.query(connection, snapshot.rejected())
         columns = ", ".join(f'"{column}"' for column in schema.names if column in snapshot.columns)

@@ -157,10 +157,12 @@ def scan(files: Collection[DataFile], partition: str | None) -> str:
     return f"read_parquet([{uris}], union_by_name=true{types})"
 
 
-def connect(**config: Any) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB whose time zone is UTC."""
+def connect(lake: Lake | None = None, **config: Any) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB whose time zone is UTC; with a lake, one that can read its files wherever they are."""
     connection = duckdb.connect(":memory:", config=config)
     prepare(connection)
+    if lake is not None:
+        reach(connection, lake)
     return connection
 
 

@@ -31,7 +31,7 @@ def check_lake(
     """
     ledger = write_ledger(lake)
     found: list[Checked] = []
-    with connect() as connection:
+    with connect(lake) as connection:
         there = define_views(connection, lake)
         for name, path in sorted(contract_paths(own_contracts).items()):
             if name in there:

@@ -118,11 +118,11 @@ def newest_events(lake: Lake, windows: Mapping[str, Window], now: datetime) -> d
         name = TableName("bronze", source)
         table = lake.open_if_exists(name)
         if table is not None:
-            found[source] = newest_value(name, table, window.column, now)
+            found[source] = newest_value(lake, name, table, window.column, now)
     return found
 
 
-def newest_value(name: TableName, table: DeltaTable, column: str, now: datetime) -> datetime | None:
+def newest_value(lake: Lake, name: TableName, table: DeltaTable, column: str, now: datetime) -> datetime | None:
     """The newest value of a column in accepted rows, not after `now`.
 
     For the event time the files' statistics of the newest day tell, so that no file is read; only where they do
@@ -130,10 +130,10 @@ def newest_value(name: TableName, table: DeltaTable, column: str, now: datetime)
     """
     snapshot = Snapshot.of(name, table)
     if column != EVENT_TIME:
-        return _queried(snapshot, column, None, now)
+        return _queried(lake, snapshot, column, None, now)
     for day, newest in sorted(_by_statistics(table, snapshot, column).items(), reverse=True):
         if newest is None or newest > now:
-            newest = _queried(snapshot, column, day, now)
+            newest = _queried(lake, snapshot, column, day, now)
         if newest is not None:
             return newest
     return None
@@ -153,9 +153,9 @@ def _by_statistics(table: DeltaTable, snapshot: Snapshot, column: str) -> dict[d
     return newest
 
 
-def _queried(snapshot: Snapshot, column: str, day: date | None, now: datetime) -> datetime | None:
+def _queried(lake: Lake, snapshot: Snapshot, column: str, day: date | None, now: datetime) -> datetime | None:
     files = snapshot.accepted(None if day is None else [day])
-    with connect() as connection:
+    with connect(lake) as connection:
         row = connection.execute(
             f"select max({quoted(column)}) from ({snapshot.query(connection, files)}) where {quoted(column)} <= ?",
             [now],

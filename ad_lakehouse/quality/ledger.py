@@ -131,7 +131,7 @@ def read_ledger(lake: Lake) -> list[LedgerRow]:
     snapshot = Snapshot.of(LEDGER, table)
     names = [each.name for each in fields(LedgerRow)]
     columns = ", ".join(f'"{name}"' for name in names)
-    with connect() as connection:
+    with connect(lake) as connection:
         rows = connection.execute(
             f'select {columns} from ({snapshot.query(connection, snapshot.files)}) order by kind, "table", subject'
         ).fetchall()

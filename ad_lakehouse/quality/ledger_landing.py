@@ -30,7 +30,7 @@ from ad_lakehouse.quality.ledger_rows import LedgerRow, weigh
 
 def landing_rows(lake: Lake, name: TableName, before: Sequence[LedgerRow], *, recount: bool = False) -> list[LedgerRow]:
     """The ledger's rows of one bronze table now; `before` are those it had."""
-    with connect() as connection:
+    with connect(lake) as connection:
         connection.execute("set global parquet_metadata_cache = false")  # each file is read once
         table = LandedTable(lake, name, connection)
         state = before[0].versions.get(str(name), {}) if before else {}

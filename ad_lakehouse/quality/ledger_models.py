@@ -68,7 +68,7 @@ def _days(
     if pair is None:
         return list(before)
     days = pair.wanted()
-    with connect() as connection:
+    with connect(lake) as connection:
         compared = compare(connection, pair, days)
     again = {day.isoformat() for day in days}
     kept = [row for row in before if row.subject[:10] not in again and _still(row, pair)]
