@@ -4,6 +4,7 @@ Belongs here: what needs a process of its own or a topic. Not here: damage that 
 (tests/unit/test_decode_damage.py).
 """
 
+import gzip
 import json
 import lzma
 import os
@@ -11,12 +12,14 @@ import time
 import uuid
 import zlib
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import hostile
+import pyarrow as pa
 import pytest
 from hostile import PILLS, bid, bid_bytes, container, deflated, number, record
-from landing_topics import landed_records, new_topic, publish, rows
+from landing_topics import impression, landed_records, new_topic, publish, rows
 
 from ad_lakehouse.lake import Lake, TableName
 
@@ -130,6 +133,92 @@ def test_a_container_with_a_pill_is_told_as_broken_or_lands_it_rejected(lake: La
     assert ended.peak < 2 * BASE
     again = land(lake, folder)
     assert {outcome for outcome, *_ in again.told.values()} == {"already landed", "broken"}
+
+
+DECODE_JSON = """
+import sys, time
+from decoding import MICROS, rows_of
+
+good = b'{"creative_id":"c","user_id":"u","event_ts":%d,"site":"s"}' % MICROS
+head = good[:-1] + b","
+bombs = {
+    "100,000 lists": head + b'"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "100,000 lists that do not close": b"[" * 100_000,
+    "100,000 objects": b'{"x":' * 100_000 + b"1" + b"}" * 100_000,
+    "a million keys": head + b",".join(b'"k%d":%d' % (n, n) for n in range(1_000_000)) + b"}",
+    "a million equal keys": head + b",".join([b'"user_id":"v"'] * 1_000_000) + b"}",
+    "a text of 20 MiB": head + b'"url":"' + b"x" * (20 << 20) + b'"}',
+    "an unknown text of 20 MiB": head + b'"x":"' + b"x" * (20 << 20) + b'"}',
+    "a number of a million digits": head + b'"price_micros":' + b"9" * 1_000_000 + b"}",
+    "a time of a million digits": good.replace(b"%d" % MICROS, b"9" * 1_000_000),
+    "an exponent of a million digits": head + b'"price_micros":1e' + b"9" * 1_000_000 + b"}",
+    "2 million escapes": head + b'"url":"' + b"\\u0041" * 2_000_000 + b'"}',
+    "20 MiB of blanks": good + b" " * (20 << 20),
+    "half of a surrogate": head + b'"url":"\\ud800"}',
+}
+told = {}
+for name, bomb in bombs.items():
+    begun = time.monotonic()
+    rows = rows_of("impressions", [good, bomb, good])
+    assert rows[0]["_reason"] is None and rows[0] == rows[2], name
+    told[name] = rows[1]["_reason"], time.monotonic() - begun
+"""
+
+
+def test_json_made_to_harm_is_read_or_rejected_in_bounded_memory_and_time() -> None:
+    ended = hostile.run(DECODE_JSON)
+    assert ended.code == 0, ended.errors
+    assert {name: reason for name, (reason, _) in ended.told.items()} == {
+        "100,000 lists": "invalid_json",
+        "100,000 lists that do not close": "invalid_json",
+        "100,000 objects": "invalid_json",
+        "a million keys": None,
+        "a million equal keys": None,
+        "a text of 20 MiB": None,
+        "an unknown text of 20 MiB": None,
+        "a number of a million digits": "invalid_type",
+        "a time of a million digits": "invalid_type",
+        "an exponent of a million digits": "invalid_type",
+        "2 million escapes": None,
+        "20 MiB of blanks": None,
+        "half of a surrogate": "invalid_json",
+    }
+    assert max(seconds for _, seconds in ended.told.values()) < 15
+    assert ended.peak < 3 * BASE
+
+
+def test_text_files_made_to_harm_land_or_are_told_in_bounded_memory(lake: Lake, folder: Path) -> None:
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    header = b"event_ts,user_id,campaign_id,conversion_type,url\n"
+    click = f"{moment},u,c,click,\n".encode()
+    zeros = gzip.compress(bytes(64 << 20)) * 10  # members behind each other: 640 MiB out of 640 KB
+    files = {
+        "100,000 columns.csv": b",".join(b"c%d" % n for n in range(100_000)) + b"\n" + click,
+        "a field of 50 MiB.csv": header + click + click[:-1] + b"x" * (50 << 20) + b"\n" + click,
+        "a quote that never closes.csv": header + click + b'"' + click * 500_000,
+        "a quote in each line.csv": header + (b'"' + click) * 100_000,
+        "zeros.jsonl.gz": zeros,
+        "zeros.csv.zst": pa.compress(header + bytes(256 << 20), codec="zstd", asbytes=True),
+        "trailing.jsonl.gz": gzip.compress(impression(1)) + b"garbage",
+        "members.jsonl.gz": gzip.compress(impression(1) + b"\n") + gzip.compress(impression(2)),
+        "blank lines.jsonl.gz": gzip.compress(b"\n" * 300_000),
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    ended = land(lake, folder)
+    assert ended.code == 0, ended.errors
+    assert {name: tuple(each[:3]) for name, each in ended.told.items()} == {
+        "100,000 columns.csv": ("broken", 0, {}),
+        "a field of 50 MiB.csv": ("landed", 3, {"too_large": 1}),
+        "a quote that never closes.csv": ("landed", 500_001, {"invalid_csv": 1}),
+        "a quote in each line.csv": ("landed", 100_000, {"invalid_csv": 100_000}),
+        "zeros.jsonl.gz": ("landed", 1, {"too_large": 1}),
+        "zeros.csv.zst": ("landed", 1, {"too_large": 1}),
+        "trailing.jsonl.gz": ("broken", 0, {}),
+        "members.jsonl.gz": ("landed", 2, {}),
+        "blank lines.jsonl.gz": ("landed", 300_000, {"empty": 300_000}),
+    }
+    assert ended.peak < 3 * BASE
 
 
 def vast_xz(data: bytes) -> bytes:
