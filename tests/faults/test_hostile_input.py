@@ -19,9 +19,19 @@ import hostile
 import pyarrow as pa
 import pytest
 from hostile import PILLS, bid, bid_bytes, container, deflated, number, record
-from landing_topics import impression, landed_records, new_topic, publish, rows
+from landing_topics import (
+    impression,
+    impressions_from,
+    landed_records,
+    new_topic,
+    publish,
+    rows,
+    settings_for,
+)
 
 from ad_lakehouse.lake import Lake, TableName
+from kafka_sinks.consume import ReadFailed
+from kafka_sinks.sink import land_topic
 
 BIDS = TableName("bronze", "bid_requests")
 BASE = 600  # MiB that a process may hold at most; it has 200 to 300 when it has read a good record
@@ -191,17 +201,17 @@ def test_text_files_made_to_harm_land_or_are_told_in_bounded_memory(lake: Lake, 
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     header = b"event_ts,user_id,campaign_id,conversion_type,url\n"
     click = f"{moment},u,c,click,\n".encode()
-    zeros = gzip.compress(bytes(64 << 20)) * 10  # members behind each other: 640 MiB out of 640 KB
+    zeros = gzip.compress(bytes(64 << 20)) * 6  # members behind each other: 384 MiB out of 384 KB
     files = {
         "100,000 columns.csv": b",".join(b"c%d" % n for n in range(100_000)) + b"\n" + click,
         "a field of 50 MiB.csv": header + click + click[:-1] + b"x" * (50 << 20) + b"\n" + click,
-        "a quote that never closes.csv": header + click + b'"' + click * 500_000,
-        "a quote in each line.csv": header + (b'"' + click) * 100_000,
+        "a quote that never closes.csv": header + click + b'"' + click * 100_000,
+        "a quote in each line.csv": header + (b'"' + click) * 30_000,
         "zeros.jsonl.gz": zeros,
         "zeros.csv.zst": pa.compress(header + bytes(256 << 20), codec="zstd", asbytes=True),
         "trailing.jsonl.gz": gzip.compress(impression(1)) + b"garbage",
         "members.jsonl.gz": gzip.compress(impression(1) + b"\n") + gzip.compress(impression(2)),
-        "blank lines.jsonl.gz": gzip.compress(b"\n" * 300_000),
+        "blank lines.jsonl.gz": gzip.compress(b"\n" * 100_000),
     }
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -210,13 +220,13 @@ def test_text_files_made_to_harm_land_or_are_told_in_bounded_memory(lake: Lake, 
     assert {name: tuple(each[:3]) for name, each in ended.told.items()} == {
         "100,000 columns.csv": ("broken", 0, {}),
         "a field of 50 MiB.csv": ("landed", 3, {"too_large": 1}),
-        "a quote that never closes.csv": ("landed", 500_001, {"invalid_csv": 1}),
-        "a quote in each line.csv": ("landed", 100_000, {"invalid_csv": 100_000}),
+        "a quote that never closes.csv": ("landed", 100_001, {"invalid_csv": 1}),
+        "a quote in each line.csv": ("landed", 30_000, {"invalid_csv": 30_000}),
         "zeros.jsonl.gz": ("landed", 1, {"too_large": 1}),
         "zeros.csv.zst": ("landed", 1, {"too_large": 1}),
         "trailing.jsonl.gz": ("broken", 0, {}),
         "members.jsonl.gz": ("landed", 2, {}),
-        "blank lines.jsonl.gz": ("landed", 300_000, {"empty": 300_000}),
+        "blank lines.jsonl.gz": ("landed", 100_000, {"empty": 100_000}),
     }
     assert ended.peak < 3 * BASE
 
@@ -272,3 +282,24 @@ def test_pills_on_a_topic_go_to_quarantine_and_the_landing_goes_on(kafka, lake: 
     kept = rows(lake, "_offset, _raw", BIDS, "_reason is not null")
     assert kept == [(2 * place + 1, pill) for place, pill in enumerate(pills)]
     assert first.peak < 2 * BASE
+
+
+@pytest.mark.kafka
+def test_a_packed_batch_that_unpacks_to_too_much_is_told_and_lands_when_it_is_allowed(kafka, lake: Lake) -> None:
+    topic = new_topic(kafka.bootstrap, "", 1, **{"max.message.bytes": str(64 << 20), "compression.type": "zstd"})
+    publish(kafka.bootstrap, topic, [impression(0)], 1)
+    # One batch: three records of 20 MiB in a few KB
+    client = {"message.max.bytes": 64 << 20, "compression.type": "zstd", "linger.ms": 5_000, "batch.size": 64 << 20}
+    publish(kafka.bootstrap, topic, [impression(n, url="x" * (20 << 20)) for n in range(3)], 1, client)
+    source = impressions_from(topic)
+    small = {"receive.message.max.bytes": "30000000", "fetch.max.bytes": "20000000"}
+    settings = settings_for(kafka.bootstrap)
+    settings.kafka.client = small | {"fetch.message.max.bytes": "20000000"}
+    for _ in range(2):
+        with pytest.raises(ReadFailed, match=r"at offset 1: Decompression.*receive\.message\.max\.bytes"):
+            land_topic(lake, source, settings)
+        assert landed_records(lake, topic).total() == 0
+    settings.kafka.client = {}
+    report = land_topic(lake, source, settings)
+    assert (report.records, report.accepted) == (4, 4)
+    assert rows(lake, "_offset, length(url)") == [(0, None), *[(1 + n, 20 << 20) for n in range(3)]]
