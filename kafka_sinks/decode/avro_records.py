@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+import duckdb
 import fastavro
 import numpy as np
 import orjson
@@ -69,7 +70,7 @@ def decode_bodies(
             parts.append((rows[some], typed))
             verdicts.reject_as(rows[some], part)
             left = np.setdiff1d(left, some, assume_unique=True) if len(some) < len(left) else left[:0]
-        verdicts.reject(rows[left], "invalid_avro", NOT_WHOLE)
+        verdicts.reject(rows[left], "invalid_avro", "the record has a value that can't be read")
     return parts
 
 
@@ -86,8 +87,21 @@ def _read_good(
 ) -> Iterator[tuple[Rows, Typed, Verdicts]]:
     """The fields of records found whole, with their numbers and verdicts; without those the bulk reader refuses."""
     for some, records in _read_in_bulk(schema, bodies, good):
-        part = Verdicts(len(some))
-        yield some, typed_fields(source, from_writer(source, records), part), part
+        yield from _typed(source, some, records)
+
+
+def _typed(source: Source, rows: Rows, records: pa.StructArray) -> Iterator[tuple[Rows, Typed, Verdicts]]:
+    """The fields of records; without those that have a value no engine takes, as a time beyond its calendar."""
+    part = Verdicts(len(rows))
+    try:
+        typed = typed_fields(source, from_writer(source, records), part)
+    except (duckdb.Error, pa.ArrowException):
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            yield from _typed(source, rows[:middle], records[:middle])
+            yield from _typed(source, rows[middle:], records[middle:])
+        return
+    yield rows, typed, part
 
 
 def _read_in_bulk(schema: dict[str, Any], bodies: pa.BinaryArray, good: Rows) -> Iterator[tuple[Rows, pa.StructArray]]:
