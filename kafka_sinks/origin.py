@@ -85,7 +85,7 @@ def reject_before(day: date | None, rows: pa.Table, raw: Callable[[pa.BooleanArr
 
 
 def rejected(rows: pa.Table, mask: pa.BooleanArray, reason: Reason, error: str, raw: pa.BinaryArray) -> pa.Table:
-    """Bronze rows, the marked ones rejected for one reason: they keep where they came from, and get their bytes."""
+    """The rows, the marked ones rejected for one reason: they keep where they came from, and get their bytes."""
     filled = {"_reason": pa.scalar(reason), "_error": pa.scalar(error), "_raw": raw}
     landing = {"_topic", "_partition", "_offset", "_timestamp", "_key", "_headers", "_file", "_row"}
     columns = []

@@ -9,7 +9,7 @@ what the record's values are.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import IO
 from uuid import uuid4
@@ -163,12 +163,18 @@ def text_parts(
     for source in takers:
         mine, rows = decoded[source.name]
         payloads = records.payloads.take(mine)
+        rows = reject_cut(rows, payloads)
         parts.append(part_of(source, rows, numbers.take(mine), constant(payloads), origin, records, header))
-        cut = pc.greater(pc.binary_length(payloads), LONGEST_RECORD)
-        if pc.any(cut).as_py():  # decoded, and perhaps accepted, though only its beginning is there
-            words = f"the record is longer than {LONGEST_RECORD >> 20} MiB; its beginning is kept"
-            parts[-1] = replace(parts[-1], rows=rejected(parts[-1].rows, cut, "too_large", words, payloads))
     return parts
+
+
+def reject_cut(rows: pa.Table, payloads: pa.BinaryArray) -> pa.Table:
+    """Decoded rows of a text file, rejected where only the beginning of a record is there: it may be a record too."""
+    cut = pc.fill_null(pc.greater(pc.binary_length(payloads), LONGEST_RECORD), False)
+    if not pc.any(cut).as_py():
+        return rows
+    words = f"the record is longer than {LONGEST_RECORD >> 20} MiB; its beginning is kept"
+    return rejected(rows, cut, "too_large", words, payloads)
 
 
 def constant(payloads: pa.BinaryArray) -> Callable[[pa.BooleanArray], pa.BinaryArray]:
