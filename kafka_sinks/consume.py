@@ -140,8 +140,14 @@ class TopicConsumer:
             return None
         if partition < 0:
             raise ReadFailed(f"{self.topic.name}: {error.str()}.", remedy="Check the rights of the consumer group.")
+        remedy = "Land again; if it stays, repair the topic at this offset."
+        if error.code() == KafkaError._BAD_COMPRESSION:  # said of what unpacks to more than is allowed, too
+            remedy = (
+                'If the records are sound, raise "receive.message.max.bytes" (default 100000000) in '
+                "AD_LAKEHOUSE_KAFKA__CLIENT: what a batch unpacks to must stay below it. Else repair the topic there."
+            )
         # Not skipped: librdkafka goes on behind records that it could not read, and they would be lost.
-        raise ReadFailed(f"{place}: {error.str()}.", remedy="Land again; if it stays, repair the topic at this offset.")
+        raise ReadFailed(f"{place}: {error.str()}.", remedy=remedy)
 
     def _remember(self, error: KafkaError) -> None:
         self.last_error = error.str()

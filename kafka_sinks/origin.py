@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ad_lakehouse.errors import LakehouseError
+from kafka_sinks.decode.verdicts import Reason
 
 
 class DecoderLostRows(LakehouseError):
@@ -80,11 +81,12 @@ def reject_before(day: date | None, rows: pa.Table, raw: Callable[[pa.BooleanArr
     mask = pc.fill_null(pc.less(rows["event_date"], pa.scalar(day)), False).combine_chunks()
     if not pc.any(mask).as_py():
         return rows
-    filled = {
-        "_reason": pa.scalar("after_retention"),
-        "_error": pa.scalar(f"the table keeps days from {day} on"),
-        "_raw": raw(mask),
-    }
+    return rejected(rows, mask, "after_retention", f"the table keeps days from {day} on", raw(mask))
+
+
+def rejected(rows: pa.Table, mask: pa.BooleanArray, reason: Reason, error: str, raw: pa.BinaryArray) -> pa.Table:
+    """The rows, the marked ones rejected for one reason: they keep where they came from, and get their bytes."""
+    filled = {"_reason": pa.scalar(reason), "_error": pa.scalar(error), "_raw": raw}
     landing = {"_topic", "_partition", "_offset", "_timestamp", "_key", "_headers", "_file", "_row"}
     columns = []
     for column in rows.schema:

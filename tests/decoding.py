@@ -1,5 +1,6 @@
-"""What the decoder tests share: a batch in, rows out as dictionaries."""
+"""What the decoder tests share: a batch or a file in, rows out as dictionaries."""
 
+import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ad_lakehouse.settings import LandingSettings
+from ad_lakehouse.files.reading import FileOrigin, Part, check_whole, read_parts
+from ad_lakehouse.settings import LandingSettings, Settings
 from kafka_sinks.decode import SchemaRegistry, decode_batch
 from kafka_sinks.sources import Source, load_sources
 
@@ -49,6 +51,22 @@ def rows_of(
         if not accepted:
             business = [name for name in row if not name.startswith("_")]
             assert all(row[name] is None for name in business)
+    return rows
+
+
+def rows_of_file(name: str, content: bytes, *sources: str) -> list[dict[str, Any]]:
+    """The rows of a dropped file in the order of their numbers, which are checked; raises what landing it would."""
+    stream = io.BytesIO(content)
+    takers = [SOURCES[each] for each in sources]
+    check_whole(stream, name)
+    rows: list[dict[str, Any]] = []
+    parts: list[Part] = []
+    for parts in read_parts(stream, takers, FileOrigin(name, "sha", NOW, NOW, 0), Settings(landing=LIMITS)):
+        assert [part.source for part in parts] == takers
+        rows += [row for part in parts for row in part.rows.to_pylist()]
+    assert parts[0].last
+    rows.sort(key=lambda row: row["_row"])
+    assert [row["_row"] for row in rows] == list(range(parts[0].end))
     return rows
 
 

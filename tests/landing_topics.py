@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -72,9 +72,16 @@ def impression(number: int, **more: Any) -> bytes:
     return json.dumps(record | more).encode()
 
 
-def publish(bootstrap: str, topic: str, payloads: Iterable[bytes | None], partitions: int = 2, **more: Any) -> None:
-    """Publishes the payloads over the partitions in turn."""
-    producer = Producer({"bootstrap.servers": bootstrap})
+def publish(
+    bootstrap: str,
+    topic: str,
+    payloads: Iterable[bytes | None],
+    partitions: int = 2,
+    client: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> None:
+    """Publishes the payloads over the partitions in turn; `client`: settings of the producer."""
+    producer = Producer({"bootstrap.servers": bootstrap, **(client or {})})
     for number, payload in enumerate(payloads):
         producer.produce(topic, payload, partition=number % partitions, **more)
     assert producer.flush(20) == 0

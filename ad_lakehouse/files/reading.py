@@ -1,19 +1,17 @@
 """A file's batches as bronze rows of each table it feeds.
 
-Belongs here: opening by kind (text, CSV with its header, Avro container, gzip), the landing columns of a file's rows.
-Not here: where records end (records.py), committing (landing.py).
+Belongs here: opening by kind (text, CSV with its header, Avro container), the landing columns of a file's rows.
+Not here: unpacking (packed.py), where records end (records.py), committing (landing.py).
 
 A rejected CSV record keeps its file's header in `_headers`, under `csv.header`: without it a replay could not tell
 what the record's values are.
 """
 
-import gzip
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, cast
+from typing import IO
 from uuid import uuid4
 
 import numpy as np
@@ -21,20 +19,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ad_lakehouse.errors import LakehouseError
-from ad_lakehouse.files.records import BLOCK, Records, first_record, text_records
+from ad_lakehouse.files.packed import BROKEN, unpacked
+from ad_lakehouse.files.records import BLOCK, LONGEST_RECORD, Records, first_record, text_records
 from ad_lakehouse.settings import Settings
 from kafka_sinks.consume import HEADERS
 from kafka_sinks.decode import decode_split, parse_header
 from kafka_sinks.decode.avro_files import ContainerRows, decode_avro_container
-from kafka_sinks.origin import batch_id, bronze_rows, origins
+from kafka_sinks.origin import batch_id, bronze_rows, origins, rejected
 from kafka_sinks.schemas import TIMESTAMP
 from kafka_sinks.sources import Source, bronze_schema
 
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 CSV_HEADER = "csv.header"  # the key in _headers of a rejected CSV record
 
 
 class FileBroken(LakehouseError):
-    """A file can't be read to its end: a cut gzip, a container that is none."""
+    """A file can't be read to its end: a cut gzip, a text that is not UTF-8 throughout."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Part:
 
 
 def check_whole(stream: IO[bytes], name: str) -> None:
-    """Reads a gzip file to its end, so that a cut one lands nothing. Raises `FileBroken`."""
+    """Reads a packed file to its end, so that a cut one lands nothing. Raises `FileBroken`."""
     with readable(stream, name) as text:
         if text is not stream:
             while text.read(BLOCK):
@@ -82,9 +82,16 @@ def readable(stream: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     """The file's content from its beginning, unpacked. What breaks while it is read raises `FileBroken`."""
     stream.seek(0)
     try:
-        yield cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if name.endswith(".gz") else stream
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FileBroken(f"{name}: {error}.", remedy="Put the whole file there again.") from None
+        yield unpacked(stream, name)
+    except BROKEN as error:
+        raise FileBroken(f"{name}: {str(error).rstrip('.')}.", remedy="Put the whole file there again.") from None
+
+
+def check_encoding(stream: IO[bytes], name: str) -> None:
+    """Raises `FileBroken` for UTF-16: its lines can't be told apart as bytes, and none of them is a record of ours."""
+    with readable(stream, name) as text:
+        if text.read(2) in UTF_16:
+            raise FileBroken(f"{name}: the text is UTF-16.", remedy="Save it as UTF-8, and put it there again.")
 
 
 def read_parts(
@@ -92,17 +99,20 @@ def read_parts(
 ) -> Iterator[list[Part]]:
     """The batches of a file from row `origin.from_row` on (and perhaps some before it): a part for each source.
 
-    Raises `FileBroken`.
+    Raises `FileBroken`, `HeaderUnfit` or `ContainerUnreadable`.
     """
     if takers[0].wire == "avro":
         yield from container_parts(stream, takers[0], origin, settings)
         return
     limits = settings.landing
     is_csv = takers[0].wire == "csv"
+    check_encoding(stream, origin.name)
     header = b""
     if is_csv:
         with readable(stream, origin.name) as text:
             header = first_record(text)
+        if header:
+            parse_header(header)  # also of a file without rows: lines that end otherwise than we know are one header
     with readable(stream, origin.name) as text:
         for records in text_records(
             text, max_rows=limits.max_batch_rows, max_bytes=limits.max_batch_bytes, quoted=is_csv, skip=int(is_csv)
@@ -152,9 +162,19 @@ def text_parts(
     parts = []
     for source in takers:
         mine, rows = decoded[source.name]
-        raw = constant(records.payloads.take(mine))
-        parts.append(part_of(source, rows, numbers.take(mine), raw, origin, records, header))
+        payloads = records.payloads.take(mine)
+        rows = reject_cut(rows, payloads)
+        parts.append(part_of(source, rows, numbers.take(mine), constant(payloads), origin, records, header))
     return parts
+
+
+def reject_cut(rows: pa.Table, payloads: pa.BinaryArray) -> pa.Table:
+    """Decoded rows of a text file, rejected where only the beginning of a record is there: it may be a record too."""
+    cut = pc.fill_null(pc.greater(pc.binary_length(payloads), LONGEST_RECORD), False)
+    if not pc.any(cut).as_py():
+        return rows
+    words = f"the record is longer than {LONGEST_RECORD >> 20} MiB; its beginning is kept"
+    return rejected(rows, cut, "too_large", words, payloads)
 
 
 def constant(payloads: pa.BinaryArray) -> Callable[[pa.BooleanArray], pa.BinaryArray]:

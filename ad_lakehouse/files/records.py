@@ -21,9 +21,10 @@ LONGEST_RECORD = 16 << 20  # of a longer one the beginning is given, which is re
 LONGEST_QUOTED = 1 << 20  # a quoted field with line ends in it; a longer one is taken for a stray quote
 NEWLINE, CARRIAGE_RETURN, QUOTE = b'\n\r"'
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# Opens where a field begins, closes where one ends, or is still open at the end of the bytes (group `open`).
-# Possessive, so that a quote that never closes costs linear time.
-QUOTED_FIELD = re.compile(rb'(?:(?<=[,;\t|\n])|(?<![\s\S]))"(?:[^"]++|"")*+(?:"(?=[,;\t|\r\n]|\Z)|(?P<open>\Z))')
+OPENING = re.compile(rb'(?:(?<=[,;\t|\n])|(?<![\s\S]))"')  # where a field begins
+# Closes where a field ends, or is still open at the end of the bytes (group `open`). Possessive, so that a quote that
+# never closes costs linear time.
+QUOTED_FIELD = re.compile(rb'"(?:[^"]++|"")*+(?:"(?=[,;\t|\r\n]|\Z)|(?P<open>\Z))')
 
 Places = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -141,11 +142,13 @@ def outside_quotes(text: bytes, octets: np.ndarray[Any, np.dtype[np.uint8]], end
     place = 0
     for start in line_starts[odd].tolist():
         place = max(place, start)
-        while field := QUOTED_FIELD.search(text, place):
+        # Not beyond the line: each other is looked into when its turn comes
+        while opening := OPENING.search(text, place, line_end(ends, place, len(text))):
+            field = QUOTED_FIELD.match(text, opening.start())
+            if field is None:
+                place = opening.end()
+                continue
             begin, end = field.span()
-            line_end = np.searchsorted(ends, place)
-            if line_end < len(ends) and begin > ends[line_end]:
-                break  # of another line, which is looked into when its turn comes
             inner = slice(*np.searchsorted(ends, [begin, end]))
             opened = field["open"] is not None
             if opened and not final and end - begin <= LONGEST_QUOTED:
@@ -157,3 +160,9 @@ def outside_quotes(text: bytes, octets: np.ndarray[Any, np.dtype[np.uint8]], end
             kept[inner] = False
             place = end
     return ends[kept]
+
+
+def line_end(ends: Places, place: int, size: int) -> int:
+    """Where the line ends in which a place stands."""
+    line = np.searchsorted(ends, place)
+    return int(ends[line]) if line < len(ends) else size

@@ -20,7 +20,7 @@ from deltalake import CommitProperties, WriterProperties
 from deltalake.exceptions import CommitFailedError
 
 from ad_lakehouse.files.quarantine import EVERYTHING, Filter
-from ad_lakehouse.files.reading import CSV_HEADER
+from ad_lakehouse.files.reading import CSV_HEADER, reject_cut
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import BATCH_KEY
 from ad_lakehouse.lake.views import Snapshot, connect
@@ -133,6 +133,9 @@ def decode_again(source: Source, rejected: pa.Table, settings: Settings, registr
             origins=origins_of(rows) if source.without_id == "keep" else None,
             header=parse_header(header) if header else None,
         )
+        if source.wire != "avro":  # a record of a topic is whole, however long
+            from_files = pc.if_else(pc.is_valid(rows["_file"]), rows["_raw"], None).combine_chunks()
+            decoded = reject_cut(decoded, from_files)
         landing = {column: rows[column].combine_chunks() for column in ORIGIN}
         if header:  # it was kept for this moment only
             landing["_headers"] = pc.if_else(pc.is_valid(decoded["_reason"]), landing["_headers"], None)

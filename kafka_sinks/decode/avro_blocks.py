@@ -4,11 +4,12 @@ Belongs here: header, blocks, sync markers, codecs. Not here: the records in a b
 """
 
 import bz2
+import io
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -19,6 +20,8 @@ MAGIC = b"Obj\x01"
 SYNC = 16
 LARGEST_HEADER = 4 << 20
 LARGEST_BLOCK = 64 << 20  # unpacked; a block of 200 KB can unpack to 200 MB. Writers' default is 16 or 64 KB
+LONGEST_DAMAGE = 16 << 20  # of more bytes without a sync marker the beginning is kept
+XZ_MEMORY = 80 << 20  # a dictionary may be said to have 4 GB, and takes them at once; level 9 needs 65 MB
 READ = 1 << 20
 
 
@@ -59,35 +62,35 @@ class Feed:
     """A stream with what was read ahead of it."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._held = stream, b""
+        self._stream, self._held, self._at = stream, b"", 0
 
     def peek(self, size: int) -> bytes:
         """The next bytes without taking them; fewer at the end."""
-        while len(self._held) < size:
-            more = self._stream.read(max(READ, size - len(self._held)))
+        while len(self._held) - self._at < size:
+            more = self._stream.read(max(READ, size - len(self._held) + self._at))
             if not more:
                 break
-            self._held += more
-        return self._held[:size]
+            self._held, self._at = self._held[self._at :] + more, 0
+        return self._held[self._at : self._at + size]
 
     def take(self, size: int) -> bytes:
         taken = self.peek(size)
-        self._held = self._held[len(taken) :]
+        self._at += len(taken)
         return taken
 
-    def take_behind(self, mark: bytes) -> bytes:
-        """Everything up to and with the next mark, or the end."""
-        taken = b""
-        while True:
-            ahead = self.peek(READ)
-            joint = taken[-len(mark) + 1 :] + ahead
+    def take_behind(self, mark: bytes, at_most: int) -> bytes:
+        """Everything up to and with the next mark, or the end; of more than `at_most` bytes about as many."""
+        taken, tail = io.BytesIO(), b""
+        while ahead := self.peek(READ):
+            joint = tail + ahead
             found = joint.find(mark)
+            part = self.take(len(ahead) if found < 0 else found + len(mark) - len(tail))
+            if taken.tell() < at_most:
+                taken.write(part)
             if found >= 0:
-                behind = found + len(mark) - (len(joint) - len(ahead))
-                return taken + self.take(behind)
-            if not ahead:
-                return taken
-            taken += self.take(len(ahead))
+                break
+            tail = joint[-len(mark) + 1 :]
+        return taken.getvalue()
 
 
 def read_header(feed: Feed) -> Header:
@@ -133,7 +136,7 @@ def read_blocks(feed: Feed, header: Header) -> Iterator[Block]:
             if whole[at + size :] != header.sync:
                 raise BlockBroken("no sync marker behind a block")
         except BlockBroken as error:
-            yield Block(0, feed.take_behind(header.sync), str(error))
+            yield Block(0, feed.take_behind(header.sync, LONGEST_DAMAGE), str(error))
             continue
         feed.take(at + size + SYNC)
         yield Block(count, whole[at : at + size])
@@ -176,10 +179,10 @@ def _bytes(data: bytes, at: int) -> tuple[bytes, int]:
     return data[at : at + size], at + size
 
 
-def _deflate(data: bytes) -> bytes:
-    packer = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = packer.decompress(data, LARGEST_BLOCK + 1)
-    if len(content) <= LARGEST_BLOCK and not packer.eof:
+def _whole(data: bytes, unpacker: Any) -> bytes:
+    """At most a byte more than we hold, by an unpacker of the standard library."""
+    content: bytes = unpacker.decompress(data, LARGEST_BLOCK + 1)
+    if len(content) <= LARGEST_BLOCK and not unpacker.eof:
         raise BlockBroken("the packed block is cut")
     return content
 
@@ -208,9 +211,9 @@ def _zstandard(data: bytes) -> bytes:
 
 CODECS: dict[str, Callable[[bytes], bytes]] = {
     "null": bytes,
-    "deflate": _deflate,
+    "deflate": lambda data: _whole(data, zlib.decompressobj(-zlib.MAX_WBITS)),
     "snappy": _snappy,
     "zstandard": _zstandard,
-    "bzip2": lambda data: bz2.BZ2Decompressor().decompress(data, LARGEST_BLOCK + 1),
-    "xz": lambda data: lzma.LZMADecompressor().decompress(data, LARGEST_BLOCK + 1),
+    "bzip2": lambda data: _whole(data, bz2.BZ2Decompressor()),
+    "xz": lambda data: _whole(data, lzma.LZMADecompressor(memlimit=XZ_MEMORY)),
 }

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from kafka_sinks.decode.avro_blocks import (
+    SYNC,
     Block,
     BlockBroken,
     BlockTooLarge,
@@ -24,7 +25,8 @@ from kafka_sinks.decode.avro_blocks import (
     unpacked,
 )
 from kafka_sinks.decode.avro_records import READ_ERRORS
-from kafka_sinks.decode.avro_walk import MOST_EMPTY_ITEMS, cut_blocks, least_size
+from kafka_sinks.decode.avro_schema import has_empty_items, least_size
+from kafka_sinks.decode.avro_walk import cut_blocks
 from kafka_sinks.decode.verdicts import Reason, Rows
 
 GROUP_BYTES = 8 << 20  # blocks cut at once
@@ -73,7 +75,8 @@ def read_records(feed: Feed, header: Header, schema: dict[str, Any]) -> Iterator
     for block in read_blocks(feed, header):
         content = _content(header, block, schema)
         group.append((block, content))
-        size += len(content.raw if isinstance(content, Damaged) else content)
+        # Records without bytes take room too
+        size += len(content.raw) if isinstance(content, Damaged) else max(len(content), block.count)
         if size >= GROUP_BYTES:
             yield _cut(header, schema, group)
             group, size = [], 0
@@ -88,7 +91,8 @@ def _content(header: Header, block: Block, schema: dict[str, Any]) -> bytes | Da
             raise BlockBroken(block.error)
         content = unpacked(header.codec, block.data)
         smallest = least_size(schema)
-        if block.count > (len(content) // smallest if smallest else MOST_EMPTY_ITEMS):
+        # Of records without bytes as many as the marker behind them has
+        if block.count > (len(content) // smallest if smallest else SYNC):
             raise BlockBroken(f"{block.count} records can't stand in {len(content)} bytes")
     except BlockBroken as error:
         reason: Reason = "too_large" if isinstance(error, BlockTooLarge) else "invalid_avro"
@@ -112,6 +116,8 @@ def _cut(header: Header, schema: dict[str, Any], group: list[tuple[Block, bytes 
         found: Damaged | Rows | None = content if isinstance(content, Damaged) else cut
         if found is None:
             try:
+                if has_empty_items(schema):
+                    raise BlockBroken("its records are not whole, or have lists too long beside items without bytes")
                 found = start + _cut_singly(contents[len(parts)], block.count, parsed)
             except BlockBroken as error:
                 found = Damaged("invalid_avro", str(error), packed_block(header, block))

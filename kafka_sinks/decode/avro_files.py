@@ -18,7 +18,7 @@ from ad_lakehouse.settings import LandingSettings
 from kafka_sinks.decode.avro_blocks import ContainerUnreadable, Feed, read_header
 from kafka_sinks.decode.avro_columns import merged
 from kafka_sinks.decode.avro_cut import Records, read_records
-from kafka_sinks.decode.avro_framing import container_of
+from kafka_sinks.decode.avro_framing import containers_of
 from kafka_sinks.decode.avro_records import decode_bodies
 from kafka_sinks.decode.avro_schema import SchemaRefused, checked_schema
 from kafka_sinks.decode.columns import present
@@ -47,9 +47,9 @@ class ContainerRows:
 
     def raw(self, mask: pa.BooleanArray) -> pa.BinaryArray:
         """What the marked records are kept as when they are rejected after all; null for the others."""
-        marked = mask.to_pylist()
+        marked, container_of = mask.to_pylist(), containers_of(self.schema)
         kept = [
-            container_of(self.schema, body) if mark and body is not None else None
+            container_of(body) if mark and body is not None else None
             for mark, body in zip(marked, self.bodies.to_pylist(), strict=True)
         ]
         return pa.array(kept, pa.binary())
@@ -77,6 +77,8 @@ def decode_avro_container(
             f"The file's Avro schema is refused: {error}.", remedy="Write the file with a plain record schema."
         ) from None
     first = 0
+    # Each rejected record is kept with the schema, and all of a batch may be rejected
+    most_rows = max(1, min(limits.max_batch_rows, limits.max_batch_bytes // len(containers_of(schema)(b""))))
 
     def rows(held: Records, *, last: bool) -> ContainerRows:
         return _rows(source, schema, held, first, last, time, limits, origins)
@@ -86,11 +88,11 @@ def decode_avro_container(
         left = records
         while len(left):
             # Given before the next record, so that the last batch is known to be the last.
-            if len(held) >= limits.max_batch_rows or held.size >= limits.max_batch_bytes:
+            if len(held) >= most_rows or held.size >= limits.max_batch_bytes:
                 yield rows(held, last=False)
                 first, held = first + len(held), Records.none()
             room = (limits.max_batch_bytes - held.size) * len(left) // max(1, left.size)
-            taken = max(1, min(limits.max_batch_rows - len(held), room))
+            taken = max(1, min(most_rows - len(held), room))
             held, left = held.with_more(left.part(0, taken)), left.part(taken, len(left))
     yield rows(held, last=True)
 
@@ -121,8 +123,9 @@ def _rows(
         None if origins is None else origins(pa.array(np.arange(first, first + count))),
     )
     kept: list[bytes | None] = [None] * count
+    container_of = containers_of(schema)
     for row in rows_of(~verdicts.accepted).tolist():
         body = bodies[row].as_py()
-        kept[row] = records.damaged[row].raw if body is None else container_of(schema, body)
+        kept[row] = records.damaged[row].raw if body is None else container_of(body)
     table = table.set_column(table.column_names.index("_raw"), "_raw", pa.array(kept, pa.binary()))
     return ContainerRows(table, bodies, first, last, schema)

@@ -8,6 +8,7 @@ A container of one record is what a rejected record of a file is kept as, so tha
 
 import io
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,8 @@ def _decode_containers(
     return parts
 
 
-def container_of(schema: dict[str, Any], body: bytes) -> bytes:
-    """A container of one record."""
+def containers_of(schema: dict[str, Any]) -> Callable[[bytes], bytes]:
+    """What makes a container of one record."""
     sync = secrets.token_bytes(16)
-    return b"".join([container_header(schema, sync), zigzag(1), zigzag(len(body)), body, sync])
+    head = container_header(schema, sync)  # once: a schema may be a megabyte
+    return lambda body: b"".join([head, zigzag(1), zigzag(len(body)), body, sync])

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
+import duckdb
 import fastavro
 import numpy as np
 import polars as pl
@@ -25,6 +26,7 @@ from kafka_sinks.decode.avro_as_json import AsJson
 from kafka_sinks.decode.avro_binary import container_header, zigzag
 from kafka_sinks.decode.avro_columns import from_writer
 from kafka_sinks.decode.avro_schema import in_bulk
+from kafka_sinks.decode.avro_unfold import LARGEST_TEXT, Unfolding, unfolding
 from kafka_sinks.decode.avro_walk import walk_records
 from kafka_sinks.decode.columns import Typed, bounds, is_utf8, present
 from kafka_sinks.decode.fields import typed_fields
@@ -34,33 +36,75 @@ from kafka_sinks.sources import Source
 
 READ_ERRORS = (EOFError, ValueError, IndexError, OverflowError, MemoryError, TypeError, ArithmeticError)
 GUARD = 8
+NOT_WHOLE = "the bytes are no record of their schema"
+TOO_MUCH = f"with others of its batch it becomes more than {2 * LARGEST_TEXT >> 20} MiB of text; a replay may take it"
 
 
 def decode_bodies(
     source: Source, schema: dict[str, Any], bodies: pa.BinaryArray, rows: Rows, verdicts: Verdicts
 ) -> list[tuple[Rows, Typed]]:
     """The fields of records without frame, all of one writer; `rows` are their numbers in the batch."""
-    if not in_bulk(schema):
-        return _decode_singly(source, schema, bodies, rows, verdicts)
     offsets, octets = bounds(bodies)
     bad, long, _ = walk_records(schema, offsets, octets)
-    if long.any():
+    bulk = in_bulk(schema)
+    if bulk and long.any():
         fast = fastavro.parse_schema(schema)
         lost = [row for row in rows_of(long).tolist() if read_one(fast, bodies[row].as_py()) is None]
         bad[lost] = True
-    good = rows_of(~bad)
-    parts = []
-    for some, records in _read_good(schema, bodies, good):
-        part = Verdicts(len(some))
-        parts.append((rows[some], typed_fields(source, from_writer(source, records), part)))
-        verdicts.reject_as(rows[some], part)
-    read = np.concatenate([np.zeros(0, dtype=np.int64), *(some for some, _ in parts)])
-    lost_rows = rows[bad] if len(read) == len(good) else np.setdiff1d(rows, read)
-    verdicts.reject(lost_rows, "invalid_avro", "the bytes are no record of their schema")
+    verdicts.reject(rows[bad], "invalid_avro", NOT_WHOLE)
+    sizes = np.diff(offsets).astype(np.int64)
+    unfolding = unfolding_of_unknown(source, schema)
+    vast = ~bad & (unfolding.of(sizes) > LARGEST_TEXT)
+    verdicts.reject(rows[vast], "too_large", f"it may become more than {LARGEST_TEXT >> 20} MiB of text")
+    good = rows_of(~bad & ~vast)
+    read = _read_good if bulk else _read_singly
+    parts: list[tuple[Rows, Typed]] = []
+    texts = 0
+    for run in unfolding.runs(good, sizes[good]):
+        left = run
+        for some, typed, part in read(source, schema, bodies, run):
+            texts += typed.rescued.nbytes
+            if texts > 2 * LARGEST_TEXT:
+                part.reject(rows_of(present(typed.rescued)), "too_large", TOO_MUCH)
+                typed = Typed(typed.columns, pa.nulls(len(some), pa.string()))
+            parts.append((rows[some], typed))
+            verdicts.reject_as(rows[some], part)
+            left = np.setdiff1d(left, some, assume_unique=True) if len(some) < len(left) else left[:0]
+        verdicts.reject(rows[left], "invalid_avro", "the record has a value that can't be read")
     return parts
 
 
-def _read_good(schema: dict[str, Any], bodies: pa.BinaryArray, good: Rows) -> Iterator[tuple[Rows, pa.StructArray]]:
+def unfolding_of_unknown(source: Source, schema: dict[str, Any]) -> Unfolding:
+    """How much text the fields may become that are not ours; none when all are."""
+    names = {path[0] for path in source.paths.values() if len(path) == 1}
+    names |= {alias for field in source.fields for alias in field.aliases}
+    known = all(field["name"] in names for field in schema["fields"])
+    return Unfolding(0, 0) if known and in_bulk(schema) else unfolding(schema)
+
+
+def _read_good(
+    source: Source, schema: dict[str, Any], bodies: pa.BinaryArray, good: Rows
+) -> Iterator[tuple[Rows, Typed, Verdicts]]:
+    """The fields of records found whole, with their numbers and verdicts; without those the bulk reader refuses."""
+    for some, records in _read_in_bulk(schema, bodies, good):
+        yield from _typed(source, some, records)
+
+
+def _typed(source: Source, rows: Rows, records: pa.StructArray) -> Iterator[tuple[Rows, Typed, Verdicts]]:
+    """The fields of records; without those that have a value no engine takes, as a time beyond its calendar."""
+    part = Verdicts(len(rows))
+    try:
+        typed = typed_fields(source, from_writer(source, records), part)
+    except (duckdb.Error, pa.ArrowException):
+        if len(rows) > 1:
+            middle = len(rows) // 2
+            yield from _typed(source, rows[:middle], records[:middle])
+            yield from _typed(source, rows[middle:], records[middle:])
+        return
+    yield rows, typed, part
+
+
+def _read_in_bulk(schema: dict[str, Any], bodies: pa.BinaryArray, good: Rows) -> Iterator[tuple[Rows, pa.StructArray]]:
     """Records found whole, in the writer's types, with their numbers; those the bulk reader refuses are left out."""
     guard = secrets.token_bytes(GUARD)
     guarded = {
@@ -101,20 +145,17 @@ def _with_valid_texts(schema: dict[str, Any], bodies: pa.BinaryArray) -> Mask:
     return valid
 
 
-def _decode_singly(
-    source: Source, schema: dict[str, Any], bodies: pa.BinaryArray, rows: Rows, verdicts: Verdicts
-) -> list[tuple[Rows, Typed]]:
+def _read_singly(
+    source: Source, schema: dict[str, Any], bodies: pa.BinaryArray, good: Rows
+) -> Iterator[tuple[Rows, Typed, Verdicts]]:
     """For schemas the bulk reader does not take: each record by itself, then as if it had been JSON."""
     fast = fastavro.parse_schema(schema)
-    records = [read_one(fast, body) for body in bodies.to_pylist()]
+    records = [read_one(fast, bodies[row].as_py()) for row in good.tolist()]
     json = AsJson.of(source, schema)
     texts = pa.array([None if record is None else json.text(record) for record in records], pa.binary())
-    good = rows_of(present(texts))
-    verdicts.reject(np.setdiff1d(rows, rows[good]), "invalid_avro", "the bytes are no record of their schema")
-    part = Verdicts(len(good))
-    typed = typed_fields(source, extract_json(source, texts.take(pa.array(good)), part), part)
-    verdicts.reject_as(rows[good], part)
-    return [(rows[good], typed)]
+    read = rows_of(present(texts))
+    part = Verdicts(len(read))
+    yield good[read], typed_fields(source, extract_json(source, texts.take(pa.array(read)), part), part), part
 
 
 def read_one(schema: Any, body: bytes) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 Belongs here: depth, recursion, size of a schema; expanding named types. Not here: where they come from
 (registry.py), decoding.
 
-Decoders crash the process on schemas nested thousands deep, or recursive ones; and a few named types that hold each
+Decoders crash the process on schemas nested a hundred deep, or recursive ones; and a few named types that hold each
 other twice, thirty levels long, expand to a thousand million fields.
 """
 
@@ -16,12 +16,15 @@ from typing import Any
 import fastavro
 from fastavro.schema import SchemaParseException, UnknownType
 
-DEEPEST = 256
+# Arrow hands over no type nested deeper than 64, and our own record stands around it. Maps of maps crash a reader.
+DEEPEST = 48
 MOST_NODES = 10_000
 LARGEST_TEXT = 1 << 20
 LONGEST_ERROR = 200
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LARGEST_FIXED = 1 << 20
+LONGEST_NAME = 255  # of a field or symbol: one byte of a record may stand for it
+MOST_EMPTY_ITEMS = 256  # of a record, items without any bytes: a few bytes could claim any number of them
 LOGICAL = (
     "decimal",
     "date",
@@ -93,7 +96,7 @@ def _expand(schema: Any, space: str, inside: tuple[str, ...], depth: int, state:
     if kind == "array":
         return {"type": "array", "items": _expand(schema.get("items"), space, inside, depth + 1, state)}
     if kind == "map":
-        return {"type": "map", "values": _expand(schema.get("values"), space, inside, depth + 1, state)}
+        return {"type": "map", "values": _expand(schema.get("values"), space, inside, depth + 2, state)}
     if isinstance(kind, str) and kind in PRIMITIVES:
         return _plain(schema)
     return _expand(kind, space, inside, depth + 1, state)
@@ -147,6 +150,7 @@ def _named(schema: dict[str, Any], name: str, inside: tuple[str, ...], depth: in
         names = [str(each["name"]) for each in fields]
         if len(set(names)) != len(names) or not all(map(NAME.fullmatch, names)):
             raise SchemaRefused(f"record {name} has a field twice, or one whose name is none")
+        _check_length(names, name)
         space = name.rpartition(".")[0]
         alone["type"] = "record"
         alone["fields"] = [
@@ -169,7 +173,14 @@ def _symbols(schema: dict[str, Any], name: str) -> list[str]:
     symbols = schema.get("symbols")
     if not isinstance(symbols, list) or not symbols or not all(isinstance(each, str) for each in symbols):
         raise SchemaRefused(f"enum {name} has no symbols")
+    _check_length(symbols, name)
     return symbols
+
+
+def _check_length(names: list[str], owner: str) -> None:
+    longest = max(map(len, names), default=0)
+    if longest > LONGEST_NAME:
+        raise SchemaRefused(f"a name in {owner[:80]} has {longest} characters, more than {LONGEST_NAME}")
 
 
 def _full_name(schema: dict[str, Any], space: str) -> str:
@@ -180,3 +191,32 @@ def _full_name(schema: dict[str, Any], space: str) -> str:
         return name
     space = str(schema.get("namespace") or space)
     return f"{space}.{name}" if space else name
+
+
+def has_empty_items(schema: Any) -> bool:
+    """Whether the schema has a list whose items take no bytes.
+
+    Readers make as many items as such a list claims. So its records are not read before they were walked, and those
+    that can't be walked to their end are refused.
+    """
+    if isinstance(schema, list):
+        return any(map(has_empty_items, schema))
+    if isinstance(schema, str):
+        return False
+    if schema["type"] == "record":
+        return any(has_empty_items(field["type"]) for field in schema["fields"])
+    if schema["type"] == "array":
+        return not least_size(schema["items"]) or has_empty_items(schema["items"])
+    return schema["type"] == "map" and has_empty_items(schema["values"])
+
+
+def least_size(schema: Any) -> int:
+    """Bytes a value of the schema has at least."""
+    if isinstance(schema, list):
+        return 1
+    kind = schema if isinstance(schema, str) else schema["type"]
+    if kind == "record":
+        return sum(least_size(field["type"]) for field in schema["fields"])
+    if kind == "fixed":
+        return int(schema["size"])
+    return {"null": 0, "float": 4, "double": 8}.get(kind, 1)

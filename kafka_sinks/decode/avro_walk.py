@@ -9,17 +9,18 @@ them, and names each bad record.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from kafka_sinks.decode.avro_schema import MOST_EMPTY_ITEMS, has_empty_items, least_size
 from kafka_sinks.decode.columns import Octets
 from kafka_sinks.decode.verdicts import Mask, Rows
 
 CHUNK = 16_384  # records at once: what a step touches stays in the processor's cache
 MOST_STEPS = 256  # items of one list walked in step; a record with more is left to be judged alone
 NARROWEST = 8  # fewer blocks beside each other are quicker read one by one
-MOST_EMPTY_ITEMS = 10_000  # items without any bytes: a few bytes could claim any number of them
+MOST_STEPS_IN_ALL = 4_096  # lists in lists multiply; a record that needs more is judged alone too
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 CONTINUED = np.uint64(0x8080808080808080)
 Words = np.ndarray[Any, np.dtype[np.uint64]]
@@ -30,34 +31,52 @@ FIXED_SIZE = {"float": 4, "double": 8}
 class Walk:
     """Records of one batch under inspection. `bad`: not whole; `long`: not decided, to be judged alone.
 
-    `texts`: where strings stand (record, first byte, length), when asked for.
+    `empty`: items without bytes met so far. `texts`: where strings stand (record, first byte, length), when asked for.
     """
 
     octets: Octets
     words: Words
     bad: Mask
     long: Mask
+    empty: Rows
     texts: list[tuple[Rows, Rows, Rows]] | None
+    steps: int = 0
+
+    @classmethod
+    def of(cls, octets: Octets, count: int, *, want_texts: bool = False) -> Self:
+        """Nothing found yet of `count` records."""
+        padded = np.concatenate([octets, np.zeros(16, dtype=np.uint8)])
+        words = np.ndarray((len(octets) + 8,), dtype="<u8", buffer=padded, strides=(1,))
+        bad, long, empty = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, dtype=np.int64)
+        return cls(padded, words, bad, long, empty, [] if want_texts else None)
 
     def fail(self, rows: Rows, where: Mask) -> None:
+        """Marks records as not whole, but for those that were left undecided: they are not read from there on."""
         if where.any():
-            self.bad[rows[where]] = True
+            failed = rows[where]
+            self.bad[failed[~self.long[failed]]] = True
+
+    def leave(self, rows: Rows) -> None:
+        """Marks records as not decided, unless they are known to be bad."""
+        self.long[rows[~self.bad[rows]]] = True
 
 
 def walk_records(
     schema: dict[str, Any], offsets: Rows, octets: Octets, *, want_texts: bool = False
 ) -> tuple[Mask, Mask, list[tuple[Rows, Rows, Rows]]]:
     """Masks of the records that are not whole and of those left undecided, and where strings stand when wanted."""
-    padded = np.concatenate([octets, np.zeros(16, dtype=np.uint8)])
-    words = np.ndarray((len(octets) + 8,), dtype="<u8", buffer=padded, strides=(1,))
     count = len(offsets) - 1
-    walk = Walk(padded, words, np.zeros(count, bool), np.zeros(count, bool), [] if want_texts else None)
+    walk = Walk.of(octets, count, want_texts=want_texts)
     for first in range(0, count, CHUNK):
+        walk.steps = 0
         rows = np.arange(first, min(first + CHUNK, count))
         begin, end = offsets[rows].astype(np.int64), offsets[rows + 1].astype(np.int64)
         stop = _walk(walk, schema, rows, begin, end)
-        walk.fail(rows, (stop != end) & ~walk.long[rows])
-    return walk.bad & ~walk.long, walk.long, walk.texts or []
+        walk.fail(rows, stop != end)
+    if has_empty_items(schema):
+        walk.bad |= walk.long
+        walk.long[:] = False
+    return walk.bad, walk.long, walk.texts or []
 
 
 def cut_blocks(schema: dict[str, Any], starts: Rows, ends: Rows, counts: Rows, octets: Octets) -> list[Rows | None]:
@@ -65,13 +84,13 @@ def cut_blocks(schema: dict[str, Any], starts: Rows, ends: Rows, counts: Rows, o
 
     A record begins where the one before it ended, so the blocks are walked beside each other, a record at a time.
     """
-    padded = np.concatenate([octets, np.zeros(16, dtype=np.uint8)])
-    words = np.ndarray((len(octets) + 8,), dtype="<u8", buffer=padded, strides=(1,))
-    walk = Walk(padded, words, np.zeros(len(starts), bool), np.zeros(len(starts), bool), None)
+    walk = Walk.of(octets, len(starts))
+    narrowest = 1 if has_empty_items(schema) else NARROWEST
     at = starts.copy()
     found: list[tuple[Rows, Rows]] = []
     step = 0
-    while len(rows := np.flatnonzero((counts > step) & ~walk.bad & ~walk.long)) >= NARROWEST:
+    while len(rows := np.flatnonzero((counts > step) & ~walk.bad & ~walk.long)) >= narrowest:
+        walk.steps, walk.empty[rows] = 0, 0
         at[rows] = _walk(walk, schema, rows, at[rows], ends[rows])
         walk.fail(rows, at[rows] > ends[rows])
         found.append((rows, at[rows]))
@@ -189,7 +208,11 @@ def _blocks(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
             if len(sized):
                 after[sized] = _varint(walk, rows[fresh[sized]], after[sized])[1]
                 count = np.abs(count)
-            room = np.maximum(end[fresh] - after, 0) // smallest if smallest else MOST_EMPTY_ITEMS
+            if smallest:
+                room = np.maximum(end[fresh] - after, 0) // smallest
+            else:
+                room = MOST_EMPTY_ITEMS - walk.empty[rows[fresh]]
+                walk.empty[rows[fresh]] += np.minimum(count, room)
             outside = (count > room) | (after > end[fresh])
             walk.fail(rows[fresh], outside)
             at[fresh], left[fresh] = after, np.where(outside, 0, count)
@@ -200,6 +223,9 @@ def _blocks(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
                 active = active[~done[active]]
         if not len(active):
             return at
+        walk.steps += 1
+        if walk.steps > MOST_STEPS_IN_ALL:
+            break
         some, here, last = rows[active], at[active], end[active]
         if item is None:
             here = _walk(walk, schema["values"], some, _walk(walk, "string", some, here, last), last)
@@ -207,17 +233,5 @@ def _blocks(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
             here = _walk(walk, item, some, here, last)
         at[active] = here
         left[active] -= 1
-    walk.long[rows[active]] = True
+    walk.leave(rows[active])
     return at
-
-
-def least_size(schema: Any) -> int:
-    """Bytes a value of the schema has at least."""
-    if isinstance(schema, list):
-        return 1
-    kind = schema if isinstance(schema, str) else schema["type"]
-    if kind == "record":
-        return sum(least_size(field["type"]) for field in schema["fields"])
-    if kind == "fixed":
-        return int(schema["size"])
-    return {"null": 0, "float": 4, "double": 8}.get(kind, 1)

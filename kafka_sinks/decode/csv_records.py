@@ -7,6 +7,7 @@ A grammar check comes before the parser, so that a stray quote or line end costs
 the next one. An empty field is no value. Columns that no field takes become `_rescued`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ from kafka_sinks.sources import Source
 
 FIELD = r'([^",\r\n]*|"([^"]|"")*")'
 RECORD = rf"^{FIELD}(,{FIELD})*$"
+MOST_COLUMNS = 4_000  # a column takes memory and time in each batch, also where it is empty
 QUOTED = r'"([^"]|"")*"'
 Header = Sequence[str]
 
@@ -35,11 +37,19 @@ def parse_header(record: bytes) -> tuple[str, ...]:
     """The column names of a file's first record; raises `HeaderUnfit`."""
     verdicts = Verdicts(1)
     texts = _texts(pa.array([record], pa.binary()), verdicts)
+    if b"\0" in record or texts.null_count:
+        raise HeaderUnfit("The header is not UTF-8 text.", remedy="Save the file as UTF-8, the column names first.")
     bad, count = _judge(texts, verdicts)
-    if bad.any() or texts.null_count:
-        raise HeaderUnfit("The header is no CSV record.", remedy="Write the column names, separated by commas.")
+    if bad.any():
+        problem = "A line of it ends in CR alone" if b"\r" in record.removesuffix(b"\r\n") else "A quote is misplaced"
+        raise HeaderUnfit(
+            f"The header is no CSV record. {problem}.",
+            remedy="Write the column names, separated by commas, in a line that ends in LF or CRLF.",
+        )
+    if count[0] > MOST_COLUMNS:
+        raise HeaderUnfit(f"The header has {count[0]} columns.", remedy=f"Write at most {MOST_COLUMNS}.")
     names = [column[0].as_py() or "" for column in _parse(texts, int(count[0]))]
-    if double := sorted({name for name in names if names.count(name) > 1}):
+    if double := sorted(name for name, times in Counter(names).items() if times > 1):
         raise HeaderUnfit(f"The header has column {double[0]!r} twice.", remedy="Name each column once.")
     return tuple(names)
 

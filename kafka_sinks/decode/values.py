@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kafka_sinks.decode.columns import Column, blank, on_rows, one_array, present, query, replace, utf8
-from kafka_sinks.decode.verdicts import Verdicts, rows_of, shown
+from kafka_sinks.decode.verdicts import Mask, Verdicts, rows_of, shown
 from kafka_sinks.schemas import TIMESTAMP, SchemaField
 
 SECONDS_BELOW, MILLIS_BELOW, MICROS_BELOW = 10**11, 10**14, 10**17
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 CLOCK = r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"
+PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 QUOTE, MINUS, OPEN_LIST = ord('"'), ord("-"), ord("[")
 WORDS = {"string": "text", "bool": "true or false", "date32[day]": "date (YYYY-MM-DD)", "double": "number"}
 
@@ -35,9 +36,17 @@ def typed(field: SchemaField, column: Column, verdicts: Verdicts) -> pa.Array:
     bad = rows_of(present(values) & ~present(result))
     if len(bad):
         kind = _word(field.type)
-        found = values.take(pa.array(bad)).to_pylist()
+        found = map(_told, values.take(pa.array(bad)))
         verdicts.reject(bad, "invalid_type", (f"{field.name}: {shown(each)} is no {kind}" for each in found))
     return result
+
+
+def _told(value: pa.Scalar) -> object:
+    """A value for an error; Python's calendar ends in the year 9999, and knows no nanoseconds."""
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return f"a {value.type} out of Python's range"
 
 
 def _word(kind: pa.DataType) -> str:
@@ -96,7 +105,8 @@ def _of_native(field: SchemaField, values: pa.Array) -> pa.Array:
         if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             return _of_text(field, Column(values.cast(pa.string())))
     if pa.types.is_timestamp(theirs) and pa.types.is_timestamp(kind):
-        return values.cast(pa.timestamp(theirs.unit, "UTC")).cast(kind, safe=False)
+        near = blank(values, _beyond(values.cast(pa.int64()), PER_SECOND[kind.unit] // PER_SECOND[theirs.unit]))
+        return near.cast(pa.timestamp(theirs.unit, "UTC")).cast(kind, safe=False)  # digits beyond microseconds are cut
     if pa.types.is_floating(theirs):
         if pa.types.is_floating(kind):
             numbers = values.cast(kind)
@@ -113,6 +123,14 @@ def _of_native(field: SchemaField, values: pa.Array) -> pa.Array:
             lists = values.cast(kind)
             return blank(lists, _with_null_items(lists))
     return pa.nulls(len(values), kind)
+
+
+def _beyond(numbers: pa.Array, factor: int) -> Mask:
+    """Numbers that 64 bits don't hold `factor` times: multiplied they would be others, a false time among them."""
+    most = (2**63 - 1) // max(1, factor)
+    there = pc.fill_null(numbers, 0).to_numpy()
+    beyond: Mask = (there > most) | (there < -most - 1)
+    return beyond
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import fastavro
+import pyarrow as pa
 import pytest
 from landing_topics import IMPRESSIONS, impression, notes, rows
 
@@ -84,6 +85,17 @@ def test_a_large_file_takes_several_commits_and_keeps_row_numbers(lake: Lake, fo
     assert sum(place["rows"] for place in delivered) == 98
     assert [place["done"] for place in delivered] == [False] * 9 + [True]
     assert land(lake, folder)["a.jsonl.gz"].outcome == "already landed"
+
+
+def test_a_zstandard_file_lands_as_a_gzip_file_does(lake: Lake, folder: Path) -> None:
+    packed = pa.compress(mixed(30).encode(), codec="zstd", asbytes=True)
+    (folder / "events.csv.zst").write_bytes(packed[:-9])
+    assert land(lake, folder)["events.csv.zst"].outcome == "broken"
+    (folder / "events.csv.zst").write_bytes(packed)
+    report = land(lake, folder, max_batch_rows=7)["events.csv.zst"]
+    assert (report.outcome, report.rows, report.commits) == ("landed", 30, 10)
+    landed = [row for name in (CLICKS, CONVERSIONS) for (row,) in rows(lake, "_row", name)]
+    assert sorted(landed) == list(range(30))
 
 
 def test_the_mixed_file_is_split_by_type_and_unknown_types_are_rejected_clicks(lake: Lake, folder: Path) -> None:

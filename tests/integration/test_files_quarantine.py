@@ -15,6 +15,7 @@ from landing_topics import settings_for as kafka_settings
 
 from ad_lakehouse.files.landing import land_files
 from ad_lakehouse.files.quarantine import Filter, NotInQuarantine, count_rejected, list_rejected, show
+from ad_lakehouse.files.records import LONGEST_RECORD
 from ad_lakehouse.files.replay import replay
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import TableLog
@@ -142,3 +143,14 @@ def test_replay_and_sink_at_once_lose_nothing(kafka, lake: Lake) -> None:
     assert sum(moved) + replayed() == 400
     assert rows(lake, "count(*), count(distinct (_partition, _offset)), count(_reason)") == [(400, 400, 0)]
     assert sum(note.get("kind") == "replay" for note in notes(lake)) > 1
+
+
+def test_a_replay_does_not_accept_the_beginning_of_a_record(lake: Lake, tmp_path: Path) -> None:
+    moment = datetime.now(UTC).isoformat()
+    text = f"event_ts,user_id,campaign_id,conversion_type,url\n{moment},u,c,click,{'x' * (LONGEST_RECORD + 1)}\n"
+    (tmp_path / "a.csv").write_text(text)
+    land_files(lake, load_sources(), tmp_path, Settings(), only=["clicks"])
+    assert count_rejected(lake) == {("clicks", "too_large"): 1}
+    (report,) = replay(lake, load_sources(), Settings(), Filter(source="clicks"))
+    assert (report.accepted, dict(report.still)) == (0, {"too_large": 1})
+    assert count_rejected(lake) == {("clicks", "too_large"): 1}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -174,6 +175,45 @@ def test_a_writers_type_is_taken_only_without_loss(kind: Any, value: Any, field:
     else:
         assert row["_reason"] is None, row["_error"]
         assert row[field] == expected
+
+
+@pytest.mark.parametrize("kind", ["timestamp-millis", "local-timestamp-millis"])
+def test_a_time_beyond_64_bits_of_microseconds_is_no_other_time(kind: str) -> None:
+    # Times a thousand, and cut to 64 bits, it is NOW
+    wrapped = MICROS // 8 * pow(125, -1, 2**61) % 2**61 + 2**61
+    assert wrapped * 1_000 % 2**64 == MICROS
+    schema = record_schema(**{**dict.fromkeys(("user_id", "auction_id"), "string"), "event_ts": "long",
+                              "targeting": {"type": "array", "items": "string"}})  # fmt: skip
+    told = json.dumps(schema).replace('"long"', json.dumps({"type": "long", "logicalType": kind}))
+    payloads = [
+        framed(schema, {**MINIMAL, "event_ts": each}) for each in (wrapped, -wrapped, MICROS // 1_000, 2**63 - 1)
+    ]
+    rows = rows_of("bid_requests", payloads, registry=Schemas({1: told}))
+    assert [row["_reason"] for row in rows] == ["invalid_type", "invalid_type", None, "invalid_type"], rows
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ({"type": "int", "logicalType": "date"}, "event_ts", 2**31 - 1),
+        ({"type": "long", "logicalType": "timestamp-nanos"}, "floor_micros", 2**63 - 1),
+        ({"type": "long", "logicalType": "timestamp-micros"}, "site", 2**63 - 1),
+        ({"type": "array", "items": {"type": "int", "logicalType": "date"}}, "targeting", [2**31 - 1]),
+        ({"type": "array", "items": {"type": "long", "logicalType": "timestamp-millis"}}, "unknown", [2**63 - 1]),
+        ({"type": "int", "logicalType": "date"}, "unknown", 2**31 - 1),
+    ],
+)
+def test_dates_beyond_a_calendar_are_values_that_do_not_fit(kind: Any, field: str, value: Any) -> None:
+    types = {"user_id": "string", "auction_id": "string", "event_ts": MICROS_TYPE,
+             "targeting": {"type": "array", "items": "string"}, field: kind}  # fmt: skip
+    bare = json.loads(re.sub(r', "logicalType": "[a-z-]+"', "", json.dumps(record_schema(**types))))
+    payload = framed(bare, {**MINIMAL, "event_ts": MICROS, field: value})
+    good = {"event_ts": MICROS, field: [5] if isinstance(value, list) else 5}
+    good = framed(bare, {**MINIMAL, **good}) if field == "unknown" else b""
+    registry = Schemas({1: json.dumps(record_schema(**types))})
+    before, row, behind = rows_of("bid_requests", [good, payload, good], registry=registry)
+    assert row["_reason"] in (["invalid_type"] if field != "unknown" else ["invalid_avro", None]), row
+    assert before["_reason"] == behind["_reason"] == (None if good else "empty")
 
 
 def test_fields_are_found_by_path_and_the_rest_is_kept(tmp_path: Path) -> None:

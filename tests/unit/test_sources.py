@@ -50,7 +50,10 @@ def test_bronze_columns_are_the_schema_then_the_landing() -> None:
     [
         ("a.jsonl", ["impressions"]),
         ("a.jsonl.gz", ["impressions"]),
+        ("a.jsonl.zst", ["impressions"]),
         ("march.csv", ["clicks", "conversions"]),
+        ("march.csv.zst", ["clicks", "conversions"]),
+        ("dimensions/sites.csv.zst", ["sites"]),
         ("b.avro", ["bid_requests"]),
         ("dimensions/campaigns.csv", ["campaigns"]),
         ("dimensions/campaigns-2024.csv", ["campaigns"]),
@@ -65,7 +68,7 @@ def test_a_file_belongs_to_the_sources_that_name_it(file: str, takers: list[str]
 def test_an_override_keeps_the_fields_it_does_not_give(tmp_path: Path) -> None:
     write(tmp_path, "impressions", "topic: acme.views\nmapping:\n  creative_id: imp.creative.id\n")
     source = load_sources(tmp_path)["impressions"]
-    assert (source.topic, source.wire, source.files) == ("acme.views", "json", ("*.jsonl", "*.jsonl.gz"))
+    assert (source.topic, source.wire, source.files) == ("acme.views", "json", ("*.jsonl", "*.jsonl.gz", "*.jsonl.zst"))
     assert source.paths["creative_id"] == ("imp", "creative", "id")
     assert source.paths["user_id"] == ("user_id",)
 
