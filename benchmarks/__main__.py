@@ -15,18 +15,21 @@ from benchmarks.transform import DAYS, builds, history
 console = Console(width=140)
 
 
-def show_landing(rows: int) -> None:
+def show_landing(rows: int, *, peers: bool) -> None:
     table = Table(
         "landing", "rows", "MB/s", "rows/s", "of raw consume", "CPU s per M rows", "peak MB", header_style="bold"
     )
-    for form, size, raw, ours in landing(rows):
-        for name, each in ((f"{form}: raw consume", raw), (f"{form}: landed", ours)):
+    for topic in landing(rows, peers=peers):
+        steps = {"raw consume": topic.raw, "landed": topic.ours, "Spark Structured Streaming": topic.spark}
+        for name, each in steps.items():
+            if each is None:
+                continue
             table.add_row(
-                name,
+                f"{topic.form}: {name}",
                 f"{each.rows:,}",
-                f"{size / each.seconds / 1e6:.0f}",
+                f"{topic.size / each.seconds / 1e6:.0f}",
                 f"{each.rows_per_second:,.0f}",
-                f"{raw.seconds / each.seconds:.0%}",
+                f"{topic.raw.seconds / each.seconds:.0%}",
                 f"{each.cpu_per_million:.2f}",
                 f"{each.peak_bytes / 1e6:.0f}",
             )
@@ -96,6 +99,7 @@ def show_transform(impressions: int, engines: Sequence[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000, help="records of each landing measurement")
+    parser.add_argument("--peers", action="store_true", help="land by Spark, too; needs `make setup-engines`")
     parser.add_argument("--rate", type=int, default=50_000, help="records a second that the service lands")
     parser.add_argument("--commits", type=int, default=86_400, help="commits of the table that is maintained")
     parser.add_argument("--impressions", type=int, default=1_000_000, help="impressions of the history to build")
@@ -104,7 +108,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     if given.only in (None, "landing"):
-        show_landing(given.rows)
+        show_landing(given.rows, peers=given.peers)
     if given.only in (None, "follow"):
         show_follow(given.rate)
     if given.only in (None, "commits"):

@@ -1,11 +1,12 @@
-"""Landing rows a second beside raw consumption of the same topic in the same run.
+"""Landing rows a second beside raw consumption of the same topic, and beside peers, in the same run.
 
-Belongs here: publishing the records, running both steps, the rows of the table. Not here: other peers.
+Belongs here: publishing the records, running the steps one after the other. Not here: the steps.
 """
 
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -50,8 +51,19 @@ def publish(bootstrap: str, topic: str, payloads: Iterator[bytes], count: int) -
     return size
 
 
-def landing(rows: int) -> list[tuple[str, int, Measured, Measured]]:
-    """(format, payload bytes, raw consume, landing) for JSON impressions (all good, 1 % bad) and Avro bid requests."""
+@dataclass(frozen=True)
+class Landed:
+    """One topic: its form, the bytes of its payloads, and what each step took."""
+
+    form: str
+    size: int
+    raw: Measured
+    ours: Measured
+    spark: Measured | None
+
+
+def landing(rows: int, *, peers: bool) -> list[Landed]:
+    """JSON impressions (all good, 1 % bad) and Avro bid requests; with `peers` Spark Structured Streaming, too."""
     results = []
     with tempfile.TemporaryDirectory() as folder, KafkaBroker() as broker:
         registry = Path(folder) / "registry"
@@ -71,7 +83,12 @@ def landing(rows: int) -> list[tuple[str, int, Measured, Measured]]:
             ours = measured(
                 "benchmarks.land_once", f"{folder}/lake{number}", broker.bootstrap, topic, source, rejected, registry
             )
-            if not raw.rows == ours.rows == rows:
-                raise RuntimeError(f"{form}: published {rows}, consumed {raw.rows}, landed {ours.rows}")
-            results.append((form, size, raw, ours))
+            spark = None
+            if peers and not rejected:
+                table = f"{folder}/spark{number}"
+                spark = measured("benchmarks.spark_stream_once", table, broker.bootstrap, topic, source)
+            counts = {each.rows for each in (raw, ours, spark) if each is not None}
+            if counts != {rows}:
+                raise RuntimeError(f"{form}: published {rows}, but a step has {counts}")
+            results.append(Landed(form, size, raw, ours, spark))
     return results

@@ -113,6 +113,8 @@ class BronzeTable:
         self.name = name
         self.conflicts = 0  # commits that another writer was before
         self._lake, self._schema = lake, schema
+        # Rows whose commit failed, and their files: when they are landed again, the files are not written again
+        self._written: tuple[pa.Table, Sequence[AddAction]] | None = None
         self._handle = lake.create(name, schema, partition_by=[DAY], description=description)
         self._store = lake.store(name.layer, name.table)
         self._id, self._seal = self._handle.metadata().id, self._newest_entry()
@@ -161,7 +163,6 @@ class BronzeTable:
         `prepare` is called again, with a newer table, whenever another writer was first. Raises `CommitContended`
         after many such losses, `WriteFailed`, `TableReplaced`.
         """
-        written: tuple[pa.Table, Sequence[AddAction]] | None = None
         for _ in range(ATTEMPTS):
             with refused_as_write_failed(self.name):
                 self._check_same()
@@ -169,17 +170,18 @@ class BronzeTable:
                 if commit is None:
                     return None
                 delivered = [dict(each.note) for each in commit.deliveries]
-                if written is None or written[0] is not commit.rows:
-                    written = (commit.rows, self._write(commit.rows))
-                if not self._are_there(written[1]):
-                    written = None
+                if self._written is None or self._written[0] is not commit.rows:
+                    self._written = (commit.rows, self._write(commit.rows))
+                if not self._are_there(self._written[1]):
+                    self._written = None
                     continue
                 try:
-                    self._commit(written[1], commit, {"batch": batch_id, **note, "delivered": delivered})
+                    self._commit(self._written[1], commit, {"batch": batch_id, **note, "delivered": delivered})
                 except CommitFailedError:
                     self.conflicts += 1
                     self.refresh()
                     continue
+            self._written = None
             return commit
         raise CommitContended(
             f"{self.name}: other writers committed first {ATTEMPTS} times in a row.",

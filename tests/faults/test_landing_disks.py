@@ -8,7 +8,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pytest
 from landing_oracle import check, wait_and_check
 from landing_service import followed, health, service, wait_landed
@@ -24,8 +26,9 @@ from landing_topics import (
 )
 
 from ad_lakehouse.lake import Lake
-from kafka_sinks.commit import WriteFailed
+from kafka_sinks.commit import BronzeTable, Commit, Delivery, WriteFailed
 from kafka_sinks.sink import land_topic
+from kafka_sinks.sources import bronze_schema, load_sources
 
 pytestmark = pytest.mark.kafka
 RECORDS = 60
@@ -128,3 +131,26 @@ def test_a_disk_that_turns_read_only_is_waited_for(kafka, tmp_path: Path, disk: 
         wait_and_check(lake, kafka.bootstrap, topic)
         wait_until(lambda: health(running.port)[0] == 200)
     check(lake, kafka.bootstrap, topic)
+
+
+def test_the_data_files_of_a_batch_are_written_once_however_often_its_commit_fails(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = load_sources()["impressions"]
+    table = BronzeTable(lake, IMPRESSIONS, bronze_schema(source))
+    batch = Commit(pa.Table.from_pylist([{"_offset": 0}], bronze_schema(source)), [Delivery("sink:c:t:0", 0, 1, {})])
+    commit, tried = BronzeTable._commit, []
+
+    def refused(*how: Any) -> None:
+        tried.append(None)
+        if len(tried) < 4:
+            raise OSError("No space left on device")
+        commit(*how)
+
+    monkeypatch.setattr(BronzeTable, "_commit", refused)
+    for _ in range(3):
+        with pytest.raises(WriteFailed):
+            table.land("b", lambda _: batch)
+    table.land("b", lambda _: batch)
+    assert len(tried) == 4
+    assert len(list(Path(lake.uri(IMPRESSIONS)).rglob("*.parquet"))) == 1
