@@ -10,6 +10,7 @@ that compaction removed; so the position passes over them.
 
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Self
@@ -115,14 +116,11 @@ class TopicConsumer:
         ends = [self._end_of(message) for message in messages if message.error() is not None]
         return records, [end for end in ends if end is not None]
 
-    def show_position(self, positions: Mapping[int, int], *, wait: bool = True) -> str:
-        """Commits positions to the consumer group, for lag displays only; returns why it could not, or ''."""
+    def show_position(self, positions: Mapping[int, int], *, wait: bool = True) -> None:
+        """Commits positions to the consumer group, for lag displays only: landing does not need it to succeed."""
         told = [TopicPartition(self.topic.name, partition, offset) for partition, offset in positions.items()]
-        try:
+        with suppress(KafkaException):
             self.consumer.commit(offsets=told, asynchronous=not wait)
-        except KafkaException as error:
-            return str(error.args[0].str())
-        return ""
 
     def _end_of(self, message: Message) -> tuple[int, int] | None:
         """The partition and offset of an end-of-partition event, None for what passes; raises on any other."""

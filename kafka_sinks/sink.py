@@ -73,7 +73,7 @@ def land_topic(
             run.report.seconds = time.monotonic() - begun
             progress(run.report)
         report = run.finish()
-        report.lag_display_error = reader.show_position(report.positions)
+        reader.show_position(report.positions)
     ends = cluster.watermarks(topic)
     report.lag = {each: max(0, ends[each].high - report.positions.get(each, ends[each].low)) for each in ends}
     report.seconds = time.monotonic() - begun

@@ -57,7 +57,6 @@ class LandReport:
     positions: dict[int, int] = field(default_factory=dict)
     lag: dict[int, int] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
-    lag_display_error: str = ""
 
     @property
     def accepted(self) -> int:

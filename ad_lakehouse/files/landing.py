@@ -221,8 +221,9 @@ class FilesRun:
             there = self._progress(table, origin.sha256)
             if there.done or (not part.last and not part.records_from(there.rows)):
                 return None
-            new = pc.greater_equal(part.rows["_row"], there.rows)
-            rows = reject_before(table.retained_from, part.rows, part.raw).filter(new)
+            rows = reject_before(table.retained_from, part.rows, part.raw)
+            if part.records_from(there.rows) < len(part.numbers):  # else the same rows, whose files may be written
+                rows = rows.filter(pc.greater_equal(part.rows["_row"], there.rows))
             records = part.records_from(there.rows)
             note = {**place, "start": there.rows, "end": part.end, "rows": records, "done": part.last}
             version = Progress(part.end, part.last).version
