@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import obstore
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from obstore.exceptions import NotFoundError
@@ -76,7 +77,7 @@ class TableLog:
         content = self._get(f"{version:020d}.json")
         if content is None:
             return None
-        return Commit(version, tuple(json.loads(line) for line in content.splitlines() if line.strip()))
+        return Commit(version, tuple(orjson.loads(line) for line in content.splitlines() if line.strip()))
 
     def _get(self, name: str) -> bytes | None:
         """A file of the log; None when it is not there."""
