@@ -8,8 +8,8 @@ compaction, because few large files are quick to read.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -28,21 +28,28 @@ from ad_lakehouse.lake.maintenance import (
     checkpoint_if_due,
     clean_log,
     compact,
+    remember_removed,
     vacuum,
 )
 from ad_lakehouse.lake.writer import NotTheWriter, require_writer
 from ad_lakehouse.quality.ledger import LEDGER, read_ledger, write_ledger
 from ad_lakehouse.settings import MaintenanceSettings
 
+BUILT = ("silver", "attribution", "marts")  # layers whose tables are made by builds
+FAILURES = (LakehouseError, DeltaError, OSError, StoreError)
 HELD_BACK = 1_000  # versions: whoever stands so far behind a table is told
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Who has read which version of a table, and will compare it with a later one."""
+    """Who has read which version of a table, and will compare it with a later one, by the log between them.
+
+    `opens`: the ledger counts that version's rows again, beside those that were built from it.
+    """
 
     name: str
     version: int
+    opens: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,12 +96,17 @@ def maintain(
         care.compact()
     if remove:
         progress("Counting in the ledger what is there …")
-        if not dry_run:
-            write_ledger(lake)
-        readers = log_readers(lake, there)
+        try:
+            if not dry_run:
+                write_ledger(lake)
+            readers = log_readers(lake, there)
+        except FAILURES as error:
+            for care in cares.values():
+                care.tell(f"nothing was removed, since the ledger cannot be written: {error}", failed=True)
+            return [care.done for care in cares.values()]
         for name, care in cares.items():
             progress(f"Removing what nobody needs of {name} …")
-            care.remove(readers[name], now or datetime.now(UTC))
+            care.remove(readers.get(name, []), now or datetime.now(UTC))
     return [care.done for care in cares.values()]
 
 
@@ -112,17 +124,16 @@ class Care:
             target = self._settings.target_bytes
             small = SmallFiles.of(table, target_bytes=target, at_least=self._settings.min_files)
             self.done = replace(self.done, files=len(table.file_uris()))
-            if self._dry_run:
-                compacted = Compacted(len(small.counts), small.files)
-            else:
-                compacted = compact(table, small, target_bytes=target)
+            compacted = small.at_most if self._dry_run else compact(table, small, target_bytes=target)
             self.done = replace(self.done, compacted=compacted, files=len(table.file_uris()))
 
     def remove(self, readers: Collection[Reader], now: datetime) -> None:
         """Removes files and log entries that neither the `readers` need nor anyone by their age."""
         with self._told():
             table = self._open()
-            behind = {each.version for each in readers if each.version < table.version()}
+            if not self._dry_run:
+                remember_removed(table, self._settings.vacuum_days)
+            behind = {each.version for each in readers if each.opens and each.version < table.version()}
             hours = self._settings.vacuum_days * 24
             self.done = replace(self.done, vacuumed=vacuum(table, hours=hours, keep=behind, dry_run=self._dry_run))
             table.update_incremental()  # the vacuum is in the log, too
@@ -134,7 +145,7 @@ class Care:
             entries = clean_log(log, needed_from=first.version, older_than=before, dry_run=self._dry_run)
             self.done = replace(self.done, log_entries=entries)
             if table.version() - first.version > HELD_BACK:
-                self._tell(f"kept for {first.name}, which read version {first.version}")
+                self.tell(f"kept for {first.name}, which read version {first.version}")
 
     def _open(self) -> DeltaTable:
         table = self._lake.open(self._name)
@@ -148,16 +159,15 @@ class Care:
         try:
             yield
         except NotTheWriter as error:
-            self._tell(error.message)
+            self.tell(error.message)
         except CommitFailedError:
-            self._tell("another writer replaced the same files; the next run compacts them")
-        except LakehouseError as error:
-            self._tell(str(error), failed=True)
-        except (DeltaError, OSError, StoreError) as error:
-            self._tell(str(error).splitlines()[0], failed=True)
+            self.tell("another writer replaced the same files; the next run compacts them")
+        except FAILURES as error:
+            self.tell(str(error).splitlines()[0], failed=True)
         self.done = replace(self.done, seconds=round(self.done.seconds + time.monotonic() - begun, 2))
 
-    def _tell(self, remark: str, *, failed: bool = False) -> None:
+    def tell(self, remark: str, *, failed: bool = False) -> None:
+        """Puts a remark into the report."""
         told = self.done.remark
         if remark not in told:
             self.done = replace(self.done, remark="; ".join(filter(None, [told, remark])))
@@ -169,29 +179,35 @@ def log_readers(lake: Lake, names: Collection[TableName]) -> dict[TableName, lis
 
     Developers' own tables hold nothing: what they lack of a log they build whole.
     """
-    ids = {name: str(lake.open(name).metadata().id) for name in names}
-    found: dict[TableName, list[Reader]] = {name: [] for name in names}
-    for reader, table, state in [*builds_read(lake, names), *ledger_read(lake)]:
-        if ids.get(table) == state.id:
-            found[table].append(Reader(reader, state.version))
+    open_tables = {}
     for name in names:
-        log, version = TableLog(lake, name), lake.open(name).version()
-        own = [each.version for each in (log.newest_build(version), log.newest_change(version)) if each is not None]
-        found[name] += [Reader("its own newest change", each) for each in own]
+        with suppress(*FAILURES):  # one that cannot be opened cannot be built either
+            open_tables[name] = lake.open(name)
+    ids = {name: str(table.metadata().id) for name, table in open_tables.items()}
+    found: dict[TableName, list[Reader]] = {name: [] for name in open_tables}
+    for name, table in open_tables.items():
+        log = TableLog(lake, name)
+        change = log.newest_change(table.version())
+        build = log.newest_build(table.version()) if name.layer in BUILT else None
+        found[name] += [Reader("its own newest change", each.version) for each in (change, build) if each is not None]
+        recorded = Recorded.of(build.note) if build else None
+        for read, state in (recorded.inputs if recorded else {}).items():
+            note(found, ids, Reader(str(name), state.version, opens=True), TableName.parse(read), state)
+    for table_name, state in ledger_read(lake):
+        note(found, ids, Reader(str(LEDGER), state.version), table_name, state)
     return {name: sorted(set(each), key=lambda reader: reader.version) for name, each in found.items()}
 
 
-def builds_read(lake: Lake, names: Iterable[TableName]) -> Iterator[tuple[str, TableName, Version]]:
-    """What the newest build of each table was made from."""
-    for name in names:
-        build = TableLog(lake, name).newest_build(lake.open(name).version())
-        recorded = Recorded.of(build.note) if build else None
-        for table, state in (recorded.inputs if recorded else {}).items():
-            yield str(name), TableName.parse(table), state
+def note(
+    found: dict[TableName, list[Reader]], ids: Mapping[TableName, str], reader: Reader, table: TableName, state: Version
+) -> None:
+    """Adds a reader of a table that is still the one it read."""
+    if ids.get(table) == state.id:
+        found[table].append(reader)
 
 
-def ledger_read(lake: Lake) -> Iterator[tuple[str, TableName, Version]]:
+def ledger_read(lake: Lake) -> Iterator[tuple[TableName, Version]]:
     """What the ledger has counted."""
     for row in read_ledger(lake):
         for table, state in row.versions.items():
-            yield str(LEDGER), TableName.parse(table), Version(state["id"], int(state["version"]))
+            yield TableName.parse(table), Version(state["id"], int(state["version"]))

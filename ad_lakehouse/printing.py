@@ -131,14 +131,13 @@ def tables(found: Sequence[TableStatus]) -> Table:
 
 def cared(done: Sequence[Cared]) -> Table:
     """One line a table that was cared for."""
-    columns = ("days compacted", "files before", "after", "files now", "removed", "log entries removed", "seconds")
+    columns = ("days compacted", "files before", "now", "removed", "log entries removed", "seconds")
     made = table("table", *columns, "remark", right=columns)
     for each in done:
         made.add_row(
             str(each.name),
             number(each.compacted.partitions),
-            number(each.compacted.removed),
-            number(each.compacted.added),
+            number(each.files + each.compacted.fewer),
             number(each.files),
             number(each.vacuumed),
             number(each.log_entries),

@@ -68,8 +68,8 @@ class MaintenanceSettings(Part):
 
     target_bytes: int = Field(128 << 20, ge=1 << 20, description="Files smaller than this are put together")
     min_files: int = Field(8, ge=2, description="A day with fewer small files is left as it is")
-    vacuum_days: int = Field(7, ge=1, description="Files of older versions stay so long: for queries that still run")
-    log_days: int = Field(30, ge=1, description="Log entries stay so long: versions one can go back to")
+    vacuum_days: int = Field(7, ge=1, description="Files of older versions stay so many days")
+    log_days: int = Field(30, ge=1, description="Log entries stay so many days, and longer if needed")
 
 
 class TransformSettings(Part):

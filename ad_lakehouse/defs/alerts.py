@@ -24,13 +24,15 @@ from ad_lakehouse.alerts.conditions import (
     from_lag,
     from_runs,
 )
-from ad_lakehouse.defs.arrivals import broken_files, files_of_no_source
+from ad_lakehouse.defs.arrivals import broken_files, dropped, files_of_no_source
 from ad_lakehouse.defs.freshness import pipeline_facts, remembered
 from ad_lakehouse.defs.instance_facts import failed_checks, failed_runs, now, pipeline_states
 from ad_lakehouse.defs.keys import OWNERS, table_name
-from ad_lakehouse.defs.maintenance import MAINTAIN
+from ad_lakehouse.defs.maintenance import COMPACT, MAINTAIN
 from ad_lakehouse.defs.resources import lake_of
 from ad_lakehouse.defs.triggers import BUILD, LAND
+from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.files.drop import Dropped
 from ad_lakehouse.quality.freshness import freshness, load_windows, newest_events
 from ad_lakehouse.settings import Settings
 from kafka_sinks.sources import Source
@@ -106,10 +108,10 @@ def tick(
     seen = Seen()
     seen.add(late_events(settings, watched, at), "freshness")
     seen.add(from_checks(failed_checks(instance, watched.checks), at, watched.owners), "check")
-    runs = from_runs(failed_runs(instance, [LAND, BUILD, MAINTAIN]), at, OWNERS["silver"])
+    runs = from_runs(failed_runs(instance, [LAND, BUILD, COMPACT, MAINTAIN]), at, OWNERS["silver"])
     seen.add(runs, "run")
     seen.add(late_pipeline(instance, watched, known, at, {each.key for each in runs}), "pipeline")
-    seen.add([*unclaimed_files(settings, watched, at), *unlanded_files(settings, at)], "files")
+    look_at_files(settings, watched, at, seen)
     look_at_kafka(settings, watched, at, seen)
     conditions = fold_below(seen.conditions, watched.upstream)
     return evaluate(lake_of(settings), conditions, settings.alerts, at, scope=frozenset(seen.kinds))
@@ -133,9 +135,18 @@ def late_pipeline(
     return [replace(each, parent=jobs[each.key] if jobs[each.key] in failed else None) for each in conditions]
 
 
-def unclaimed_files(settings: Settings, watched: Watched, at: datetime) -> list[Condition]:
+def look_at_files(settings: Settings, watched: Watched, at: datetime, seen: Seen) -> None:
+    """Files of the drop folder that wait for somebody; of a folder that cannot be looked at nothing is known."""
+    try:
+        files = dropped(settings)
+    except ConfigurationError:  # landing fails with it, which is told
+        return
+    seen.add([*unclaimed_files(files, watched, at), *unlanded_files(settings, files, at)], "files")
+
+
+def unclaimed_files(files: Sequence[Dropped], watched: Watched, at: datetime) -> list[Condition]:
     """Files of the drop folder that no source takes: a misspelt name lands nothing and says nothing."""
-    found = files_of_no_source(settings, watched.sources)
+    found = files_of_no_source(files, watched.sources)
     if not found:
         return []
     text = f"Nobody lands {', '.join(found[:5])}{' and others' if len(found) > 5 else ''}: no source's `files` fits."
@@ -143,9 +154,9 @@ def unclaimed_files(settings: Settings, watched: Watched, at: datetime) -> list[
     return [Condition("files/unclaimed", "warning", title, text, OWNERS["bronze"], "drop_folder", "files", at)]
 
 
-def unlanded_files(settings: Settings, at: datetime) -> list[Condition]:
+def unlanded_files(settings: Settings, files: Sequence[Dropped], at: datetime) -> list[Condition]:
     """Files of the drop folder that could not be landed: nobody else misses their rows."""
-    found = broken_files(settings)
+    found = broken_files(settings, files)
     if not found:
         return []
     shown = "; ".join(f"{name}: {why}" for name, why in list(found.items())[:5])

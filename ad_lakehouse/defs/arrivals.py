@@ -3,21 +3,18 @@
 Belongs here: asking topics and the drop folder. Not here: what follows (triggers.py), landing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from ad_lakehouse.defs.figures import changed_version, version_of
 from ad_lakehouse.defs.resources import lake_of
 from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.files.drop import Dropped, drop_folder
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.settings import Settings
 from kafka_sinks.sources import Source, sources_of_file
-
-if TYPE_CHECKING:
-    from ad_lakehouse.files.drop import Dropped
 
 
 def waiting_records(settings: Settings, sources: Mapping[str, Source]) -> dict[str, tuple[int, str]]:
@@ -63,33 +60,32 @@ def files_by_source(settings: Settings, sources: Mapping[str, Source], now: date
     """
     settled = now - timedelta(seconds=settings.landing.settle_seconds)
     lines: dict[str, list[str]] = {}
-    for each in dropped(settings):
+    try:
+        files = dropped(settings)
+    except ConfigurationError:  # a run of everything fails with it, which is told
+        return {}
+    for each in files:
         for source in sources_of_file(sources, PurePosixPath(each.name)) if each.modified <= settled else ():
             lines.setdefault(source.name, []).append(f"{each.name} {each.identity}")
     return {name: sha256("\n".join(found).encode()).hexdigest() for name, found in lines.items()}
 
 
-def files_of_no_source(settings: Settings, sources: Mapping[str, Source]) -> list[str]:
+def files_of_no_source(files: Sequence[Dropped], sources: Mapping[str, Source]) -> list[str]:
     """Files of the drop folder that no source takes."""
-    return [each.name for each in dropped(settings) if not sources_of_file(sources, PurePosixPath(each.name))]
+    return [each.name for each in files if not sources_of_file(sources, PurePosixPath(each.name))]
 
 
-def broken_files(settings: Settings) -> dict[str, str]:
+def broken_files(settings: Settings, files: Sequence[Dropped]) -> dict[str, str]:
     """Files of the drop folder that could not be landed as they are now, each with the reason."""
     from ad_lakehouse.files.files_table import read_rows
 
-    identities = {each.name: each.identity for each in dropped(settings)}
+    identities = {each.name: each.identity for each in files}
     rows = read_rows(lake_of(settings), "state", ["broken"]) if identities else []
     return {row.path: row.reason for row in rows if identities.get(row.path) == row.identity}
 
 
-def dropped(settings: Settings) -> "list[Dropped]":
-    """The files of the drop folder; none when there is no folder, which landing tells."""
-    from ad_lakehouse.files.drop import drop_folder
-
+def dropped(settings: Settings) -> list[Dropped]:
+    """The files of the drop folder; none when none is set. Raises `ConfigurationError` when it cannot be looked at."""
     if settings.drop_folder is None:
         return []
-    try:
-        return list(drop_folder(settings.drop_folder, settings.drop_options).files())
-    except ConfigurationError:
-        return []
+    return list(drop_folder(settings.drop_folder, settings.drop_options).files())

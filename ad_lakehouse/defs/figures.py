@@ -8,17 +8,21 @@ land at the same time.
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from urllib.parse import unquote
 
 import dagster as dg
+import duckdb
 from deltalake.exceptions import TableNotFoundError
 
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import TableLog
-from ad_lakehouse.lake.views import Snapshot, connect
+from ad_lakehouse.lake.views import DataFile, Snapshot, connect
 
 
 class NotLanded(LakehouseError):
@@ -94,20 +98,22 @@ def landed_between(lake: Lake, snapshot: Snapshot, before: int) -> Landed:
     """What the commits after version `before`, up to the snapshot's, landed."""
     commits = [each for each in TableLog(lake, snapshot.name).since(before, snapshot.version) or [] if each.note]
     added = [action["add"] for commit in commits for action in commit.actions if "add" in action]
-    rejected = {each["path"] for each in added if not (each.get("partitionValues") or {}).get("event_date")}
+    base = lake.uri(snapshot.name)
+    rejected = [each for each in added if not (each.get("partitionValues") or {}).get("event_date")]
+    files = [DataFile(f"{base}/{unquote(each['path'])}", None, each["size"], None) for each in rejected]
     return Landed(
-        rows=sum(json.loads(each["stats"])["numRecords"] for each in added if each["path"] not in rejected),
-        rejected=reasons(lake, snapshot, rejected),
+        rows=sum(json.loads(each["stats"])["numRecords"] for each in added if each not in rejected),
+        rejected=reasons(lake, snapshot, files),
         size=sum(each["size"] for each in added),
         commits=len(commits),
     )
 
 
-def reasons(lake: Lake, snapshot: Snapshot, paths: set[str]) -> Counter[str]:
-    """Rejected rows of some files, by reason."""
-    files = [each for each in snapshot.rejected() if any(each.uri.endswith(path) for path in paths)]
+def reasons(lake: Lake, snapshot: Snapshot, files: Sequence[DataFile]) -> Counter[str]:
+    """Rejected rows of some files, by reason; none of files that are gone: compacted, and then vacuumed."""
     if not files:
         return Counter()
-    with connect(lake) as connection:
+    with connect(lake) as connection, suppress(duckdb.IOException):
         query = f"select _reason, count(*) from ({snapshot.query(connection, files)}) group by all order by all"
         return Counter(dict(connection.execute(query).fetchall()))
+    return Counter()

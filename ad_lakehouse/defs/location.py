@@ -17,7 +17,7 @@ from ad_lakehouse.defs.graph import GraphNotPrepared, ModelGraph, read_graph
 from ad_lakehouse.defs.keys import LEDGER, asset_key
 from ad_lakehouse.defs.landing import landing_asset, sharing_files
 from ad_lakehouse.defs.ledger import CHECK, ledger_asset
-from ad_lakehouse.defs.maintenance import maintain_hourly, maintain_job
+from ad_lakehouse.defs.maintenance import care_by_the_clock
 from ad_lakehouse.defs.models import model_assets
 from ad_lakehouse.defs.triggers import build_sensor, jobs, landing_sensor
 from ad_lakehouse.lake import TableName
@@ -45,15 +45,16 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
     models = model_assets(graph, contracts, gates, folder, settings.transform.engine)
     specs = [spec for each in [*first, models] for spec in each.specs]
     checks = [spec.key for each in [*contract_steps, ledger, models] for spec in each.check_specs]
+    care_jobs, care_schedules = care_by_the_clock()
     bronze = [asset_key(name) for name in landed]
     return dg.Definitions(
         assets=[*first, models],
         asset_checks=contract_steps,
         jobs=[
             *jobs(dg.AssetSelection.assets(*bronze, asset_key(LEDGER)), dg.AssetSelection.assets(models)),
-            maintain_job,
+            *care_jobs,
         ],
-        schedules=[maintain_hourly],
+        schedules=care_schedules,
         sensors=[
             landing_sensor(groups, gates),
             build_sensor(bronze, gates, graph, with_every_build(graph, models.check_specs)),

@@ -1,11 +1,10 @@
 """Care of the tables by the clock: small files every hour, old files and log entries every night.
 
-Belongs here: the job, its schedule. Not here: what is done (maintenance.py of the package).
+Belongs here: the two jobs, their schedules. Not here: what is done (maintenance.py of the package).
 
-It is no asset: no row changes, so nothing is newer after it.
+They are no assets: no row changes, so nothing is newer after them. Two jobs, so that what one of them could not do is
+not taken for done when the other one ends well.
 """
-
-from datetime import UTC
 
 import dagster as dg
 
@@ -14,14 +13,13 @@ from ad_lakehouse.defs.resources import lake_of
 from ad_lakehouse.defs.triggers import JOB_TAG
 from ad_lakehouse.settings import Settings
 
-MAINTAIN = "maintain"
-NIGHT = 3  # the hour (UTC) whose run removes, too: listing all files of a large lake takes a while
+COMPACT, MAINTAIN = "compact", "maintain"
 
 
 class Scope(dg.Config):
     """What a run does. `remove`: old files and log entries, too."""
 
-    remove: bool = True
+    remove: bool
 
 
 @dg.op(description="Puts small files of each table together; removes files and log entries that nobody needs.")
@@ -30,10 +28,10 @@ def maintain_tables(context: dg.OpExecutionContext, config: Scope, settings: dg.
     from ad_lakehouse.maintenance import maintain
 
     cared = maintain(lake_of(settings), settings.maintenance, remove=config.remove, progress=context.log.info)
-    columns = ("table", "days compacted", "files before", "after", "files removed", "log entries removed", "remark")
+    columns = ("table", "days compacted", "files before", "now", "files removed", "log entries removed", "remark")
     told = [
         (
-            str(each.name), each.compacted.partitions, each.compacted.removed, each.compacted.added,
+            str(each.name), each.compacted.partitions, each.files + each.compacted.fewer, each.files,
             each.vacuumed, each.log_entries, each.remark,
         )
         for each in cared
@@ -43,18 +41,30 @@ def maintain_tables(context: dg.OpExecutionContext, config: Scope, settings: dg.
         raise dg.Failure("; ".join(failed))
 
 
-@dg.job(name=MAINTAIN, tags={JOB_TAG: MAINTAIN}, description="Care of all tables. No row changes.")
-def maintain_job() -> None:
-    """One step."""
-    maintain_tables()
+def care(name: str, description: str, *, remove: bool) -> dg.JobDefinition:
+    """A job of the one step; the queue lets one run of either through."""
+
+    @dg.job(
+        name=name,
+        tags={JOB_TAG: MAINTAIN},
+        description=description,
+        config=dg.RunConfig(ops={maintain_tables.name: Scope(remove=remove)}),
+    )
+    def job() -> None:
+        maintain_tables()
+
+    return job
 
 
-@dg.schedule(
-    name="maintain_hourly", job=maintain_job, cron_schedule="23 * * * *", execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Every hour small files are put together; at night old files and log entries are removed, too.",
-)  # fmt: skip
-def maintain_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Begins the run of the hour."""
-    remove = context.scheduled_execution_time.astimezone(UTC).hour == NIGHT
-    return dg.RunRequest(run_config=dg.RunConfig(ops={maintain_tables.name: Scope(remove=remove)}))
+def care_by_the_clock() -> tuple[list[dg.JobDefinition], list[dg.ScheduleDefinition]]:
+    """The jobs and their schedules. A night that was missed is made up for when Dagster runs again."""
+    compact = care(COMPACT, "Puts small files together. No row changes.", remove=False)
+    maintain = care(MAINTAIN, "Compaction, and removal of old files and log entries. No row changes.", remove=True)
+    clock = [(compact, "23 * * * *"), (maintain, "53 3 * * *")]
+    schedules = [
+        dg.ScheduleDefinition(
+            job=job, cron_schedule=cron, execution_timezone="UTC", default_status=dg.DefaultScheduleStatus.RUNNING
+        )
+        for job, cron in clock
+    ]
+    return [compact, maintain], schedules

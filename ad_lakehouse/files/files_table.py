@@ -125,7 +125,7 @@ def merge(table: DeltaTable, rows: pa.Table) -> None:
     """Puts the rows in place of those of their paths."""
     note = CommitProperties(custom_metadata={BATCH_KEY: json.dumps({"kind": "files"})})
     (
-        table.merge(rows, f"t.path = s.path and t.{PARTITION} = s.{PARTITION}", "s", "t", commit_properties=note)
+        table.merge(rows, "t.path = s.path", "s", "t", commit_properties=note)
         .when_matched_update_all()
         .when_not_matched_insert_all()
         .execute()

@@ -235,15 +235,19 @@ class FilesRun:
         """Sources that did not share the file when it landed: each of its rows is in another table already.
 
         Told by the commit that ended the file in a table where it is done; a source that shared it and has not got
-        it whole was cut off, and goes on.
+        it whole was cut off, and goes on. Where that commit is gone from the log, a source that has nothing of the file
+        came later: one that was cut off would have gone on long ago.
         """
         ended = next(source for source in wanted if done[source.name].done)
-        table = self._table(ended)
+        table, oldest = self._table(ended), 0
         for commit in TableLog(self._lake, table.name).newest_first(table.version):
+            oldest = commit.version
             for place in commit.note.get("delivered", []):
                 if place.get("sha256") == sha256 and place.get("done") and "takers" in place:
                     return {source.name for source in wanted} - set(place["takers"])
-        return set()
+        if not oldest:
+            return set()
+        return {each.name for each in wanted if self._table(each).landed(app_id(sha256)) is None}
 
     def _progress(self, table: BronzeTable, sha256: str) -> Progress:
         return Progress.of(table.landed(app_id(sha256)))

@@ -10,9 +10,9 @@ has pinned a version keeps its files until the vacuum, days later.
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import product
 from typing import Any
 
 import obstore
@@ -21,16 +21,17 @@ from deltalake import DeltaTable, WriterProperties
 LOG_ENTRY = re.compile(r"(\d{20})\.(.+)")
 CHECKPOINT = "checkpoint.parquet"  # of one part: what delta-rs writes, and Spark unless told otherwise
 MANY = 5_000  # files of a table
+AT_ONCE = 1_000  # what an object store deletes by one request
+REMEMBER, FORGOTTEN_AFTER = "delta.deletedFileRetentionDuration", 7  # days
 CHECKPOINT_AFTER = 10  # commits that a reader may have to read one by one
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """What a compaction did, or would do: partitions (days) it touched, files that went, files that came."""
+    """What a compaction did, or would do at most: partitions (days) it rewrote, how many fewer files there are."""
 
     partitions: int = 0
-    removed: int = 0
-    added: int = 0
+    fewer: int = 0
 
 
 NOT_COMPACTED = Compacted()
@@ -45,22 +46,25 @@ class SmallFiles:
 
     @classmethod
     def of(cls, table: DeltaTable, *, target_bytes: int, at_least: int) -> "SmallFiles":
-        """Counts the files below `target_bytes`, from the log alone."""
+        """Counts the files below half of `target_bytes`, two of which fit into one; from the log alone."""
         columns = table.metadata().partition_columns
         column = columns[0] if columns else None
         actions = table.get_add_actions(flatten=True)
         names = actions.schema.names
         sizes = actions.column(names.index("size_bytes")).to_pylist()
-        key = f"partition.{column}"
-        days = actions.column(names.index(key)).to_pylist() if column else [None] * len(sizes)
-        counts = Counter(
-            None if day is None else str(day) for day, size in zip(days, sizes, strict=True) if size < target_bytes
-        )
+        days = actions.column(names.index(f"partition.{column}")).to_pylist() if column else [None] * len(sizes)
+        small = [day for day, size in zip(days, sizes, strict=True) if size < target_bytes // 2]
+        counts = Counter(None if day is None else str(day) for day in small)
         return cls(column, {day: count for day, count in counts.items() if count >= at_least})
 
     @property
     def files(self) -> int:
         return sum(self.counts.values())
+
+    @property
+    def at_most(self) -> Compacted:
+        """What compacting them may come to."""
+        return Compacted(len(self.counts), self.files - len(self.counts))
 
     def filters(self) -> Iterator[list[tuple[str, str, Any]] | None]:
         """What delta-rs takes to mean these partitions; that of the nulls it finds by itself only."""
@@ -79,18 +83,33 @@ def compact(table: DeltaTable, small: SmallFiles, *, target_bytes: int) -> Compa
     Writers that only add go on meanwhile. Raises `CommitFailedError` when another writer has replaced or deleted the
     same files meanwhile; what is done of it then is done.
     """
-    fewer = 0
+    partitions = fewer = 0
     # delta-rs opens all files that become one: of very many it makes larger ones first
     steps = [target_bytes >> 4, target_bytes] if small.files > MANY else [target_bytes]
-    for filters, target in product(small.filters(), steps):
-        figures = table.optimize.compact(
-            partition_filters=filters,
-            target_size=target,
-            max_concurrent_tasks=1,  # a task holds the files of a day; landing and building need the memory
-            writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
-        )
-        fewer += figures["numFilesRemoved"] - figures["numFilesAdded"]
-    return Compacted(len(small.counts), small.files, small.files - fewer)
+    for filters in small.filters():
+        rewritten = 0
+        for target in steps:
+            figures = table.optimize.compact(
+                partition_filters=filters,
+                target_size=target,
+                max_concurrent_tasks=1,  # a task holds the files of a day; landing and building need the memory
+                writer_properties=WriterProperties(compression="ZSTD", compression_level=1),
+            )
+            fewer += figures["numFilesRemoved"] - figures["numFilesAdded"]
+            rewritten = max(rewritten, figures["partitionsOptimized"])
+        partitions += rewritten
+    return Compacted(partitions, fewer)
+
+
+def remember_removed(table: DeltaTable, days: int) -> None:
+    """Has the log remember removed files for so many days; else it forgets them after seven.
+
+    A vacuum takes a file that the log has forgotten for one that was never committed, and goes by when it was written.
+    """
+    if days > FORGOTTEN_AFTER:
+        wanted = f"interval {days} days"
+        if table.metadata().configuration.get(REMEMBER) != wanted:
+            table.alter.set_table_properties({REMEMBER: wanted})
 
 
 def vacuum(table: DeltaTable, *, hours: int, keep: Collection[int], dry_run: bool) -> int:
@@ -127,10 +146,20 @@ def clean_log(store: Any, *, needed_from: int, older_than: datetime, dry_run: bo
     )
     # The oldest first: cut off anywhere, what is left of the log has no hole.
     gone = sorted((version, kind) for version, kind in entries if version < kept)
-    if not dry_run:
-        for version, kind in gone:
-            obstore.delete(store, f"{version:020d}.{kind}")
+    names = [f"{version:020d}.{kind}" for version, kind in gone]
+    for start in range(0, 0 if dry_run else len(names), AT_ONCE):
+        delete(store, names[start : start + AT_ONCE])
     return len(gone)
+
+
+def delete(store: Any, names: list[str]) -> None:
+    """Deletes files, some of which another one may just have deleted."""
+    try:
+        obstore.delete(store, names)
+    except FileNotFoundError:
+        for name in names:
+            with suppress(FileNotFoundError):
+                obstore.delete(store, name)
 
 
 def log_entries(store: Any) -> dict[tuple[int, str], datetime]:

@@ -7,13 +7,16 @@ landings (ledger_landing.py) and models (ledger_models.py).
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, write_deltalake
+from deltalake import CommitProperties, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError
 
+from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import BUILD_KEY
 from ad_lakehouse.lake.views import Snapshot, connect
@@ -23,6 +26,8 @@ from ad_lakehouse.quality.ledger_models import credit_rows, silver_rows
 from ad_lakehouse.quality.ledger_rows import LedgerRow, as_json
 
 LEDGER = TableName("quality", "ledger")
+ATTEMPTS = 5
+APP_ID = f"build:{LEDGER}"
 COUNTS = (
     "delivered", "accepted", "rejected", "collapsed", "retired", "repeated", "lost", "gap", "unverified",
 )  # fmt: skip
@@ -63,12 +68,27 @@ class LedgerReport:
         return tuple(row for row in self.rows if not row.balanced)
 
 
+class LedgerContended(LakehouseError):
+    """Others wrote the ledger first, each time."""
+
+    exit_code = 37
+
+
 def write_ledger(lake: Lake, *, now: datetime | None = None, recount: bool = False) -> LedgerReport:
     """Brings `quality.ledger` up to date, replacing it only when something changed.
 
     Only tables with a new version are looked at, and of those only what is new, unless something is off;
-    `recount` counts everything again.
+    `recount` counts everything again. Raises `LedgerContended`.
     """
+    for _ in range(ATTEMPTS):
+        with suppress(CommitFailedError):  # another one wrote it meanwhile: go on from what that one counted
+            return _write_once(lake, now or datetime.now(UTC), recount=recount)
+    raise LedgerContended(
+        f"{LEDGER}: others wrote it first {ATTEMPTS} times in a row.", remedy="Nothing is lost. Try again."
+    )
+
+
+def _write_once(lake: Lake, now: datetime, *, recount: bool) -> LedgerReport:
     begun = time.monotonic()
     table = lake.create(LEDGER, SCHEMA, description="What was delivered, and what became of it")
     before = read_ledger(lake)
@@ -91,9 +111,13 @@ def write_ledger(lake: Lake, *, now: datetime | None = None, recount: bool = Fal
     if written:
         write_deltalake(
             table,
-            _arrow(rows, now or datetime.now(UTC)),
+            _arrow(rows, now),
             mode="overwrite",
-            commit_properties=CommitProperties(custom_metadata={BUILD_KEY: json.dumps({"kind": "ledger"})}),
+            commit_properties=CommitProperties(
+                custom_metadata={BUILD_KEY: json.dumps({"kind": "ledger"})},
+                # Of two writers that both find the table empty one must lose, too
+                app_transactions=[Transaction(APP_ID, (table.transaction_version(APP_ID) or 0) + 1)],
+            ),
         )
         table = lake.open(LEDGER)
     return LedgerReport(tuple(rows), written, table.version(), time.monotonic() - begun)

@@ -19,6 +19,7 @@ from ad_lakehouse.lake.views import DataFile, Snapshot
 from ad_lakehouse.quality.ledger_rows import Found
 
 REMOVING = frozenset({"retention", "erasure"})  # kinds of commits that delete rows on purpose
+FILE_BYTES = 100_000
 FILES_AT_ONCE = 1_000  # DuckDB holds some 80 kB of each file that a query names
 Subject = tuple[str, str]  # kind, name
 Counts = dict[Subject, dict[str, Found]]  # by subject and batch
@@ -114,7 +115,7 @@ class LandedTable:
         a compaction it has fewer files.
         """
         added = [self._files(commit, "add") for commit in commits if commit.note.get("delivered")]
-        if sum(map(len, added)) > len(self.snapshot.files):
+        if work(file for files in added for file in files) > work(self.snapshot.files):
             return None
         found: Counts = defaultdict(dict)
         try:
@@ -141,8 +142,8 @@ class LandedTable:
         return dict(retired)
 
     def _files(self, commit: Commit, action: str) -> list[DataFile]:
-        paths = [each[action]["path"] for each in commit.actions if action in each]
-        return [DataFile(f"{self._base}/{unquote(path)}", None, 0, None) for path in paths]
+        found = [(each[action]["path"], each[action].get("size") or 0) for each in commit.actions if action in each]
+        return [DataFile(f"{self._base}/{unquote(path)}", None, size, None) for path, size in found]
 
     def _count(self, files: Sequence[DataFile]) -> Counts:
         """Rows by origin and batch. One number an origin: the offset, or the row of the file."""
@@ -157,6 +158,11 @@ class LandedTable:
         for topic, partition, file, batch, *numbers in rows:
             found[_subject(topic, partition, file)][batch] = Found(*numbers)
         return dict(found)
+
+
+def work(files: Iterable[DataFile]) -> int:
+    """What counting files costs, in bytes: what they hold, and opening each."""
+    return sum(file.size + FILE_BYTES for file in files)
 
 
 def grouped(commits: Iterable[Sequence[DataFile]], at_least: int) -> Iterator[list[DataFile]]:

@@ -141,3 +141,14 @@ def test_a_broken_file_is_told_until_it_is_mended_or_taken_away(watch: Watch) ->
     assert "cut.avro: " in body["text"]
     (watch.site.folder / "drop" / "cut.avro").unlink()
     assert watch.told_at(begin + timedelta(minutes=1)) == [("resolve", "files/broken")]
+
+
+def test_a_drop_folder_that_cannot_be_looked_at_ends_no_alert_of_its_files(watch: Watch) -> None:
+    begin = get_current_datetime()
+    watch.site.drop("cut.avro", "Obj\x01nonsense")
+    watch.site.run(watch.instance, "land", "bronze.bid_requests")
+    watch.materialise(begin)
+    assert watch.told_at(begin) == [("fire", "files/broken")]
+    drop = watch.site.folder / "drop"
+    drop.rename(watch.site.folder / "unmounted")
+    assert watch.told_at(begin + timedelta(minutes=1)) == []

@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.retention import retain
 from ad_lakehouse.settings import LandingSettings, Settings
 from kafka_sinks.schemas import BUILT_IN
-from kafka_sinks.sources import load_sources
+from kafka_sinks.sources import Source, load_sources
 
 BIDS, CLICKS, CONVERSIONS = (TableName("bronze", name) for name in ("bid_requests", "clicks", "conversions"))
 HEADER = "event_ts,user_id,campaign_id,conversion_type,order_id\n"
@@ -113,13 +114,7 @@ def test_the_mixed_file_is_split_by_type_and_unknown_types_are_rejected_clicks(l
 def test_a_source_added_later_takes_no_row_of_a_file_that_has_landed(lake: Lake, folder: Path, tmp_path: Path) -> None:
     (folder / "events.csv").write_text(mixed(30))
     assert land(lake, folder)["events.csv"].rejected == Counter(unknown_type=10)
-    (tmp_path / "sources").mkdir()
-    (tmp_path / "sources" / "shares.yml").write_text(
-        "name: shares\nwire: csv\nfiles: ['*.csv', '*.csv.gz']\nschema: shares.avsc\n"
-        "split: {by: conversion_type, values: [teleport]}\n"
-    )
-    shutil.copy(BUILT_IN / "conversions.avsc", tmp_path / "sources" / "shares.avsc")
-    sources = load_sources(tmp_path / "sources")
+    sources = with_shares(tmp_path)
     (report,) = land_files(lake, sources, folder, Settings())
     assert (report.outcome, report.rows) == ("already landed", 0)
     assert "before shares shared it" in report.error
@@ -127,6 +122,35 @@ def test_a_source_added_later_takes_no_row_of_a_file_that_has_landed(lake: Lake,
     landed = {report.path: report for report in land_files(lake, sources, folder, Settings())}
     assert landed["new.csv"].rejected == Counter()
     assert rows(lake, "count(*)", TableName("bronze", "shares")) == [(11,)]
+
+
+def test_a_source_added_after_the_log_was_cleaned_takes_no_row_of_an_old_file(
+    lake: Lake, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "events.csv").write_text(mixed(30))
+    assert land(lake, folder)["events.csv"].rejected == Counter(unknown_type=10)
+    sources = with_shares(tmp_path)
+    for name in (CLICKS, CONVERSIONS):
+        table = lake.open(name)
+        table.create_checkpoint()
+        for version in range(table.version()):
+            (Path(lake.uri(name)) / "_delta_log" / f"{version:020d}.json").unlink()
+        table.alter.set_table_properties({"a": "b"}, raise_if_not_exists=False)
+        (Path(lake.uri(name)) / "_delta_log" / f"{table.version() - 1:020d}.json").unlink()
+    (report,) = land_files(lake, sources, folder, Settings())
+    assert (report.outcome, report.rows) == ("already landed", 0)
+    assert rows(lake, "count(*)", TableName("bronze", "shares")) == []
+
+
+def with_shares(folder: Path) -> Mapping[str, Source]:
+    """The sources, and a further one that shares the mixed CSV."""
+    (folder / "sources").mkdir()
+    (folder / "sources" / "shares.yml").write_text(
+        "name: shares\nwire: csv\nfiles: ['*.csv', '*.csv.gz']\nschema: shares.avsc\n"
+        "split: {by: conversion_type, values: [teleport]}\n"
+    )
+    shutil.copy(BUILT_IN / "conversions.avsc", folder / "sources" / "shares.avsc")
+    return load_sources(folder / "sources")
 
 
 def test_records_of_a_csv_file_may_span_lines_and_a_stray_quote_costs_one_record(lake: Lake, folder: Path) -> None:

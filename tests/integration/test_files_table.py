@@ -18,7 +18,7 @@ from landing_topics import IMPRESSIONS, impression, notes, rows
 import ad_lakehouse.files.landing
 from ad_lakehouse.errors import ConfigurationError
 from ad_lakehouse.files.drop import StorePrefix
-from ad_lakehouse.files.files_table import FILES, FileRow, read_rows
+from ad_lakehouse.files.files_table import FILES, FileRow, FilesTable, read_rows
 from ad_lakehouse.files.landing import FileReport, land_files
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.settings import LandingSettings, Settings
@@ -186,6 +186,19 @@ def test_runs_at_once_write_one_row_a_file(lake: Lake, folder: Path, monkeypatch
     land(lake, folder)
     assert len(calls) >= 3, "one run wrote while the other did"
     assert [row.path for row in read_rows(lake, "path", ["a.jsonl"])] == ["a.jsonl"]
+
+
+def test_runs_on_two_sides_of_midnight_write_one_row_a_file(lake: Lake, folder: Path) -> None:
+    (folder / "nobody.xyz").write_bytes(b"?")
+    row = None
+    tables = [FilesTable(lake, ["nobody.xyz"]) for _ in range(2)]
+    for day, table in enumerate(tables):
+        moment = datetime(2026, 11, 26 + day, tzinfo=UTC)
+        row = FileRow("nobody.xyz", "unclaimed", "", "", 0, 0, 1, moment, "", "i", moment, moment.date())
+        table.note(row)
+    for table in tables:
+        table.flush()
+    assert read_rows(lake, "path", ["nobody.xyz"]) == [row]
 
 
 def test_a_prefix_of_an_object_store_is_landed_like_a_folder(lake: Lake, folder: Path) -> None:

@@ -4,6 +4,7 @@ Belongs here: `maintain` on real tables and on a real Dagster location. Not here
 lands (tests/faults).
 """
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -18,10 +19,11 @@ from landing_topics import IMPRESSIONS, rows
 
 import ad_lakehouse.maintenance
 from ad_lakehouse.dbt_delta.run import plan
+from ad_lakehouse.defs.figures import changed_version
 from ad_lakehouse.files.landing import land_files
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import TableLog
-from ad_lakehouse.lake.maintenance import SmallFiles, compact, vacuum
+from ad_lakehouse.lake.maintenance import NOT_COMPACTED, SmallFiles, compact, vacuum
 from ad_lakehouse.lake.views import Snapshot, connect
 from ad_lakehouse.lake.writer import WRITER
 from ad_lakehouse.landing import create_tables
@@ -82,13 +84,13 @@ def of_impressions(cared: list[Cared]) -> Cared:
 def test_small_files_of_a_day_and_of_rejected_rows_become_one_and_no_row_changes(landed: Lake) -> None:
     before, version = rows(landed, COLUMNS), landed.open(IMPRESSIONS).version()
     cared = of_impressions(maintain(landed, SETTINGS))
-    assert (cared.compacted.partitions, cared.compacted.removed, cared.compacted.added) == (2, 24, 2)
+    assert (cared.compacted.partitions, cared.compacted.fewer) == (2, 22)
     table = landed.open(IMPRESSIONS)
     assert len(table.file_uris()) == cared.files == 2
     assert rows(landed, COLUMNS) == before
     assert len(before) == 72
     assert TableLog(landed, IMPRESSIONS).changed_days("event_date", version, table.version()) == set()
-    assert of_impressions(maintain(landed, SETTINGS)).compacted.removed == 0, "what is compacted stays"
+    assert of_impressions(maintain(landed, SETTINGS)).compacted == NOT_COMPACTED, "what is compacted stays"
 
 
 def test_files_of_a_pinned_version_stay_readable_and_those_nobody_needs_go(landed: Lake) -> None:
@@ -100,7 +102,7 @@ def test_files_of_a_pinned_version_stay_readable_and_those_nobody_needs_go(lande
     os.utime(old, (time.time() - MONTHS.total_seconds(),) * 2)
     pinned = Snapshot.of(IMPRESSIONS, landed.open(IMPRESSIONS))
     cared = of_impressions(maintain(landed, SETTINGS))
-    assert cared.compacted.removed == 24
+    assert cared.compacted.fewer == 22
     assert cared.vacuumed == 1
     assert (old.exists(), young.exists()) == (False, True)
     with connect() as connection:
@@ -149,7 +151,7 @@ def test_the_log_goes_back_to_the_last_reader_and_to_a_checkpoint_only(landed: L
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(landed: Lake) -> None:
     before = {path: path.stat().st_mtime for path in folder_of(landed).rglob("*")}
     cared = of_impressions(maintain(landed, SETTINGS, dry_run=True))
-    assert (cared.compacted.partitions, cared.compacted.removed) == (2, 24)
+    assert (cared.compacted.partitions, cared.compacted.fewer) == (2, 22)
     assert {path: path.stat().st_mtime for path in folder_of(landed).rglob("*")} == before
 
 
@@ -172,7 +174,7 @@ def test_a_writer_that_replaces_the_same_files_meanwhile_wins(landed: Lake, monk
     cared = of_impressions(maintain(landed, SETTINGS))
     assert "the next run compacts them" in cared.remark
     assert not cared.failed
-    assert cared.compacted.removed == 0
+    assert cared.compacted == NOT_COMPACTED
     assert len(rows(landed, COLUMNS)) == 71
 
 
@@ -181,9 +183,68 @@ def test_a_table_that_cannot_be_cared_for_does_not_keep_the_others_from_it(lande
     landed.create(broken, landed.open(IMPRESSIONS).schema().to_arrow())
     log = Path(landed.uri(broken)) / "_delta_log" / f"{0:020d}.json"
     log.write_text(log.read_text().replace('"ad_lakehouse.format"', '"somebody.else"'))
-    cared = maintain(landed, SETTINGS, remove=False)
-    assert [str(each.name) for each in cared if each.failed] == ["bronze.clicks"]
-    assert of_impressions(cared).compacted.removed == 24
+    cared = maintain(landed, SETTINGS)
+    assert of_impressions(cared).compacted.fewer == 22
+    assert "was not created by the ad lakehouse" in next(each.remark for each in cared if each.name == broken)
+    assert all(each.failed for each in cared)
+    assert "nothing was removed, since the ledger cannot be written" in of_impressions(cared).remark
+    assert [each.name for each in maintain(landed, SETTINGS, remove=False) if each.failed] == [broken]
+
+
+def test_what_builds_and_the_ledger_have_read_stays_however_old_it_is(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A month without a build, in which the table it read was compacted and its log cleaned."""
+    site = DagsterLake.at(tmp_path)
+    create_tables(site.lake, load_sources())
+    for number in range(4):
+        site.drop(f"{number}.jsonl", impressions(2, first=10 * number))
+        site.run(instance, "land", "bronze.impressions", "quality.ledger")
+    site.run(instance, "build")
+    read = site.version("bronze.impressions")
+    last = TableName("marts", "site_totals")  # which nobody reads
+    changed = changed_version(site.lake, last, site.version("marts.site_totals"))
+    maintain(site.lake, SETTINGS, remove=False)
+    assert len(site.lake.open(IMPRESSIONS).file_uris()) == 1
+    site.lake.open(last).alter.set_table_properties({"owner": "marketing"}, raise_if_not_exists=False)
+    age(site.lake, timedelta(days=60))
+    for name in (IMPRESSIONS, last):
+        site.lake.open(name).create_checkpoint()
+    monkeypatch.setattr(ad_lakehouse.maintenance, "write_ledger", lambda _: None)  # it has not run since, either
+    cared = maintain(site.lake, SETTINGS, now=datetime.now(UTC) + MONTHS)
+    assert not any(each.failed for each in cared)
+    assert sum(each.log_entries for each in cared) == 0, "each checkpoint stands behind what is still needed"
+
+    then = Snapshot.of(IMPRESSIONS, site.lake.open(IMPRESSIONS, version=read))
+    with connect() as connection:
+        assert connection.execute(f"select count(*) from ({then.query(connection, then.files)})").fetchone() == (8,)
+    assert {each.days for each in plan(site.settings, project=PROJECT)} == {frozenset()}
+    assert changed_version(site.lake, last, site.version("marts.site_totals")) == changed
+    assert not write_ledger(site.lake, recount=True).unbalanced
+
+
+def age(lake: Lake, by: timedelta) -> None:
+    """Everything in the lake was removed that much earlier, and written long before; it had no checkpoints yet."""
+    for path in [*Path(lake.root).rglob("*.checkpoint.parquet"), *Path(lake.root).rglob("_last_checkpoint")]:
+        path.unlink()
+    for log in Path(lake.root).rglob("_delta_log/0*.json"):
+        actions = [json.loads(line) for line in log.read_text().splitlines()]
+        for action in actions:
+            if "remove" in action:
+                action["remove"]["deletionTimestamp"] -= int(by.total_seconds() * 1000)
+        log.write_text("".join(json.dumps(action) + "\n" for action in actions))
+    then = time.time() - (by + MONTHS).total_seconds()
+    for path in Path(lake.root).rglob("*.*"):
+        os.utime(path, (then, then))
+
+
+@pytest.mark.parametrize(("days", "vacuumed"), [(20, 0), (40, 24)])
+def test_files_are_kept_for_longer_than_a_week_when_that_is_set(landed: Lake, days: int, vacuumed: int) -> None:
+    settings = MaintenanceSettings(min_files=3, vacuum_days=30)
+    maintain(landed, settings)
+    age(landed, timedelta(days=days))
+    landed.open(IMPRESSIONS).create_checkpoint()  # which forgets what was removed long ago
+    assert of_impressions(maintain(landed, settings)).vacuumed == vacuumed
 
 
 def test_the_nightly_run_changes_nothing_below(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -200,23 +261,10 @@ def test_the_nightly_run_changes_nothing_below(tmp_path: Path, instance: dg.Dags
     before = {name: site.version(name) for name in ("silver.shown", "marts.site_daily")}
     landed = site.version("bronze.impressions")
 
-    repository = site.location().get_repository_def()
-    ticks = {hour: schedule_tick(repository, instance, hour) for hour in (3, 4)}
-    assert [ticks[hour].run_config["ops"]["maintain_tables"]["config"]["remove"] for hour in (3, 4)] == [True, False]
-    done = site.location().resolve_job_def("maintain").execute_in_process(
-        run_config=ticks[3].run_config, instance=instance
-    )  # fmt: skip
+    done = site.location().resolve_job_def("maintain").execute_in_process(instance=instance)
     assert done.success
     assert site.version("bronze.impressions") > landed
     assert len(site.lake.open(IMPRESSIONS).file_uris()) == 1
     assert isinstance(sensor(context), dg.SkipReason)
     assert [each.days for each in plan(site.settings, project=PROJECT) if each.days] == []
     assert {name: site.version(name) for name in before} == before
-
-
-def schedule_tick(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, hour: int) -> dg.RunRequest:
-    at = datetime.now(UTC).replace(hour=hour, minute=23)
-    context = dg.build_schedule_context(instance, scheduled_execution_time=at)
-    answer = repository.get_schedule_def("maintain_hourly").evaluate_tick(context)
-    (request,) = answer.run_requests or []
-    return request

@@ -10,7 +10,7 @@ import pytest
 
 from ad_lakehouse.alerts.conditions import AssetFreshness
 from ad_lakehouse.defs import graph as graphs
-from ad_lakehouse.defs.arrivals import files_by_source, files_of_no_source
+from ad_lakehouse.defs.arrivals import dropped, files_by_source, files_of_no_source
 from ad_lakehouse.defs.freshness import VERIFY_EVERY, pipeline_facts, pipeline_windows, remembered
 from ad_lakehouse.defs.graph import DbtTest, GraphNotPrepared, ModelGraph, ModelNode, read_graph
 from ad_lakehouse.defs.instance import prepare_home
@@ -158,7 +158,7 @@ def test_a_file_arrives_when_it_has_settled_and_one_of_no_source_is_named(tmp_pa
     assert files_by_source(settings, sources, written) == {}
     later = written + timedelta(seconds=settings.landing.settle_seconds + 1)
     assert set(files_by_source(settings, sources, later)) == {"impressions"}
-    assert files_of_no_source(settings, sources) == ["a.unknown"]
+    assert files_of_no_source(dropped(settings), sources) == ["a.unknown"]
 
 
 def test_a_project_that_was_not_prepared_or_has_changed_is_refused_with_the_remedy(

@@ -11,6 +11,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.retention import retain
+from ad_lakehouse.quality import ledger
 from ad_lakehouse.quality.ledger import LEDGER, LedgerReport, ledger_outcomes, read_ledger, write_ledger
 from ad_lakehouse.quality.ledger_rows import Found, LedgerRow, weigh
 
@@ -480,3 +481,20 @@ def test_batches_are_compared_one_by_one(
     delivered: dict[str, int], found: dict[str, Found], more: dict[str, int], balanced: bool
 ) -> None:
     assert weigh(delivered, found, **more).balanced is balanced
+
+
+def test_a_ledger_that_another_one_wrote_meanwhile_is_gone_on_from(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    land_two_batches(lake)
+    write, calls = ledger.write_deltalake, []
+
+    def overtaken(*how: Any, **more: Any) -> None:
+        calls.append(None)
+        if len(calls) == 1:
+            assert write_ledger(lake).written
+        write(*how, **more)
+
+    monkeypatch.setattr(ledger, "write_deltalake", overtaken)
+    report = write_ledger(lake)
+    assert len(calls) == 2, "the other one's write, and ours that was refused"
+    assert not report.written
+    assert sum(row.delivered for row in read_ledger(lake)) == 60
