@@ -1,97 +1,20 @@
 """The faults of the soak, by name: what is done, how it is undone, and how it is seen that it really happened.
 
-Belongs here: single faults. Not here: which of them when (test_soak.py), workers (soak_crew.py), load.
-
-A fault is a context manager: entered, the harm is done; left, it is undone. It tells `happened` once it has seen its
-effect; one that had none is not counted, and comes again.
+Belongs here: what happens to workers and around them. Not here: what we do ourselves (soak_acts.py), which of them when
+(test_soak.py).
 """
 
-import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import psutil
-from command_line import cli
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewPartitions
-from landing_disks import Disk
-from landing_network import Net
 from landing_service import Worker, health
-from landing_topics import IMPRESSIONS, wait_until
-from soak_crew import Crew
-
-from ad_lakehouse.lake import Lake
-from ad_lakehouse.maintenance import maintain
-from ad_lakehouse.settings import MaintenanceSettings
+from soak_stage import Fault, Stage
 
 SESSION = 6.0  # seconds; see landing_service.Worker
-MOST_WORKERS, MOST_PARTITIONS = 4, 8
-SOON = 20.0  # seconds within which an effect is seen
-
-# Lands the drop folder until it has made so many commits, and dies right after the last.
-FILE_LANDING = """
-import os, signal, sys, time
-from ad_lakehouse.files.landing import land_files
-from ad_lakehouse.lake import Lake
-from ad_lakehouse.settings import LandingSettings, Settings
-from kafka_sinks.commit import BronzeTable
-from kafka_sinks.sources import load_sources
-
-root, folder, commits = sys.argv[1:]
-commit, calls = BronzeTable._commit, []
-def last(*how):
-    commit(*how)
-    calls.append(None)
-    if len(calls) == int(commits):
-        os.kill(os.getpid(), signal.SIGKILL)
-BronzeTable._commit = last
-while True:
-    land_files(Lake(root), load_sources(), folder, Settings(landing=LandingSettings(max_batch_rows=10)))
-    time.sleep(0.2)
-"""
-
-
-@dataclass
-class Stage:
-    """All that faults can hit. The consumer group has the topic's name. `happened` is told a fault and a few words."""
-
-    net: Net
-    disk: Disk
-    lake: Lake
-    topic: str
-    crew: Crew
-    chance: random.Random
-    folder: Path
-    drop: Path
-    partitions: int = 4
-    happened: Callable[[str, str], None] = lambda *_: None
-
-    def admin(self) -> AdminClient:
-        return AdminClient({"bootstrap.servers": self.net.bootstrap, "log_level": 0})
-
-    def seen(self, true: Callable[[], bool], seconds: float = SOON) -> bool:
-        """Whether a condition comes true in time."""
-        try:
-            wait_until(true, seconds)
-        except AssertionError:
-            return False
-        return True
-
-    def hire(self) -> None:
-        """As many workers as chance wants, at least one more."""
-        wanted = self.chance.randint(2, MOST_WORKERS)
-        while len(self.crew.members) < wanted or not self.crew.mortals:
-            self.crew.hire(proxied=self.chance.random() < 0.4)
-
-
-Fault = Callable[[Stage], AbstractContextManager[None]]
 
 
 def group_members(stage: Stage) -> int:
@@ -227,71 +150,6 @@ def disk_read_only(stage: Stage) -> Iterator[None]:
             stage.happened("disk read-only", "and told by a worker")
 
 
-@contextmanager
-def compacted(stage: Stage) -> Iterator[None]:
-    cared = maintain(stage.lake, MaintenanceSettings(min_files=2), remove=False)
-    failed = [f"{each.name}: {each.remark}" for each in cared if each.failed]
-    assert not failed, failed
-    if removed := sum(each.compacted.removed for each in cared):
-        stage.happened("compaction", f"{removed} files went into fewer")
-    yield
-
-
-@contextmanager
-def maintained(stage: Stage) -> Iterator[None]:
-    """With vacuum, ledger and log clean-up, as of two days on: so entries are old enough."""
-    tomorrow = datetime.now(UTC) + timedelta(days=2)
-    cared = maintain(stage.lake, MaintenanceSettings(min_files=2, log_days=1), now=tomorrow)
-    failed = [f"{each.name}: {each.remark}" for each in cared if each.failed]
-    assert not failed, failed
-    entries = sum(each.log_entries for each in cared if each.name == IMPRESSIONS)
-    if entries:
-        stage.happened("maintenance", f"{entries} log entries removed")
-    yield
-
-
-@contextmanager
-def landed_beside(stage: Stage) -> Iterator[None]:
-    sources = stage.crew.elder.log.parent
-    done = cli(
-        stage.folder, "land", "--source", "impressions", LAKE=stage.lake.root,
-        KAFKA__BOOTSTRAP_SERVERS=stage.net.bootstrap, LANDING__SOURCES=str(sources),
-    )  # fmt: skip
-    assert done.returncode == 0, f"a landing beside ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-    stage.happened("landing beside", "`ad-lakehouse land`")
-    yield
-
-
-@contextmanager
-def file_landing_killed(stage: Stage) -> Iterator[None]:
-    """One beside the other landing of files, which goes on where it was cut off."""
-    commits = stage.chance.randint(1, 4)
-    command = [sys.executable, "-c", FILE_LANDING, stage.lake.root, str(stage.drop), str(commits)]
-    done = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, f"a landing of files ended with {done.returncode}:\n{done.stderr}"
-    stage.happened("file landing killed", f"after {commits} commits")
-    yield
-
-
-@contextmanager
-def partition_added(stage: Stage) -> Iterator[None]:
-    if stage.partitions < MOST_PARTITIONS:
-        wanted = stage.partitions + 1
-        admin = stage.admin()
-        admin.create_partitions([NewPartitions(stage.topic, wanted)])[stage.topic].result(20)
-        stage.partitions = wanted
-        stage.happened("partition added", f"{wanted} now")
-    yield
-
-
-# What is done by us to a lake and a broker that are well comes first; of the others any order will do.
-ACTS: Mapping[str, Fault] = {
-    "compaction": compacted,
-    "maintenance": maintained,
-    "landing beside": landed_beside,
-    "file landing killed": file_landing_killed,
-    "partition added": partition_added,
-}
 TO_WORKERS: Mapping[str, Fault] = {
     "worker killed": worker_killed,
     "worker frozen": worker_frozen,
@@ -307,4 +165,3 @@ AROUND_THEM: Mapping[str, Fault] = {
     "disk full": disk_full,
     "disk read-only": disk_read_only,
 }
-FAULTS = ACTS | TO_WORKERS | AROUND_THEM

@@ -1,7 +1,7 @@
 """The landing service under load while everything fails at random, then quiet: each record is there once.
 
 Belongs here: the order of a soak, what must hold at its end. Not here: load (soak_load.py, soak_files.py), workers
-(soak_crew.py), single faults (soak_faults.py).
+(soak_crew.py), single faults (soak_faults.py, soak_acts.py).
 
 `make soak` runs it, for SOAK_MINUTES, with the faults of SOAK_SEED. The seed repeats which faults come in which order,
 and on which worker; it does not repeat their moments, nor what the processes do then.
@@ -25,10 +25,12 @@ from landing_network import broker_behind_proxy
 from landing_oracle import check_rows
 from landing_service import Worker, health
 from landing_topics import IMPRESSIONS, new_topic, rows, settings_for, wait_until, witnessed
+from soak_acts import ACTS
 from soak_crew import Crew
-from soak_faults import AROUND_THEM, FAULTS, TO_WORKERS, Stage
+from soak_faults import AROUND_THEM, TO_WORKERS
 from soak_files import MIXED, FileLoad
 from soak_load import TopicLoad
+from soak_stage import Stage
 
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.quality.ledger import write_ledger
@@ -40,6 +42,7 @@ MEMORY = 512 << 20  # bytes a worker may take: the least that may be set
 DISK = 16 << 30
 DRAIN_SECONDS, TELL_SECONDS = 600, 30
 TWO_AT_ONCE = 0.4  # of the faults
+FAULTS = ACTS | TO_WORKERS | AROUND_THEM
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(MINUTES * 60 + 3 * DRAIN_SECONDS)]
 
 
