@@ -30,6 +30,7 @@ def group_members(stage: Stage) -> int:
 @contextmanager
 def worker_killed(stage: Stage) -> Iterator[None]:
     worker = stage.chance.choice(stage.crew.mortals)
+    stage.busy()
     code = stage.crew.dismiss(worker, signal.SIGKILL)
     assert code == -signal.SIGKILL
     stage.happened("worker killed", f"process {worker.process.pid}")
@@ -51,6 +52,7 @@ def worker_stopped(stage: Stage) -> Iterator[None]:
 def worker_frozen(stage: Stage) -> Iterator[None]:
     """Past its session: the group has given its partitions to others when it wakes."""
     worker = stage.chance.choice(stage.crew.members)
+    stage.busy()
     worker.send(signal.SIGSTOP)
     begun = time.monotonic()
     yield

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException, Producer
 from landing_topics import impression
 
 STEP = 0.1  # seconds
-STEADY, BURST, BURST_EVERY = 20, 1_500, 100  # records a step, and at once in every so many steps, for large fetches
+STEADY, BURST, BURST_EVERY = 20, 1_500, 100  # records a step, and at once in every so many steps
 IN_A_TRANSACTION = 20
 BAD = (b"{bad", None, b"", b'{"event_ts": "never"}', b"\xff\xfe", b"[1, 2]")
 
@@ -27,7 +27,7 @@ class TopicLoad:
 
     def __init__(self, bootstrap: str, topic: str, seed: int) -> None:
         self._servers, self._topic, self._seed = {"bootstrap.servers": bootstrap, "log_level": 0}, topic, seed
-        self._stop, self._numbers = threading.Event(), count()
+        self._stop, self._wanted, self._numbers = threading.Event(), threading.Event(), count()
         self._threads = [threading.Thread(target=self._kept, args=(each,)) for each in (self._steady, self._transact)]
         self._sent = self.transactions = self.aborted = self.broken = 0
         self.errors: list[BaseException] = []
@@ -35,6 +35,10 @@ class TopicLoad:
     @property
     def acknowledged(self) -> int:
         return self._sent + self.transactions * IN_A_TRANSACTION
+
+    def burst(self) -> None:
+        """Many records at once, soon: workers have batches on their way then."""
+        self._wanted.set()
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -68,7 +72,9 @@ class TopicLoad:
         for step in count(1):
             if self._stop.wait(STEP):
                 break
-            for _ in range(STEADY if step % BURST_EVERY else BURST):
+            many = self._wanted.is_set() or step % BURST_EVERY == 0
+            self._wanted.clear()
+            for _ in range(BURST if many else STEADY):
                 producer.produce(self._topic, **self._record(chance), on_delivery=told)
             producer.poll(0)
         assert producer.flush(120) == 0

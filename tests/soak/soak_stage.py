@@ -7,6 +7,7 @@ effect; one that had none is not counted, and comes again.
 """
 
 import random
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -26,7 +27,10 @@ SOON = 20.0  # seconds within which an effect is seen
 
 @dataclass
 class Stage:
-    """All that faults can hit. The consumer group has the topic's name. `happened` is told a fault and a few words."""
+    """All that faults can hit. The consumer group has the topic's name.
+
+    `happened` is told a fault and a few words; `burst` asks the load for many records at once.
+    """
 
     net: Net
     disk: Disk
@@ -38,6 +42,7 @@ class Stage:
     drop: Path
     partitions: int = 4
     happened: Callable[[str, str], None] = lambda *_: None
+    burst: Callable[[], None] = lambda: None
 
     def admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.net.bootstrap, "log_level": 0})
@@ -49,6 +54,11 @@ class Stage:
         except AssertionError:
             return False
         return True
+
+    def busy(self) -> None:
+        """Workers have batches in hand, of which one is perhaps being committed."""
+        self.burst()
+        time.sleep(self.chance.uniform(0.1, 0.8))
 
     def hire(self) -> None:
         """As many workers as chance wants, at least one more."""
