@@ -3,8 +3,8 @@
 Belongs here: the order of a soak, what must hold at its end. Not here: load (soak_load.py, soak_files.py), workers
 (soak_crew.py), single faults (soak_faults.py, soak_acts.py).
 
-`make soak` runs it: MINUTES=2 for a try, SEED=… for the same faults once more. The seed repeats which faults come in which order,
-and on which worker; it does not repeat their moments, nor what the processes do then.
+`make soak` runs it: MINUTES=2 for a try, SEED=… for the same faults once more. The seed repeats which faults come in
+which order, and on which worker; it does not repeat their moments, nor what the processes do then.
 """
 
 import os
