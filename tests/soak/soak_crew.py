@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Self
 
 import psutil
@@ -22,21 +23,22 @@ COUNTED = ("commits_total", "conflicts_total", "accepted_rows_total", "quarantin
 class Crew:
     """One elder, who is never ended, so that its memory tells of the whole time, and mortals.
 
-    `make` gives a worker that reaches the broker through the proxy, or straight. `peak`: of the worker that took most.
+    `make` gives a worker that reaches the broker through the proxy, or straight.
     """
 
     def __init__(self, make: Callable[[bool], Worker]) -> None:
         self._make, self._lock = make, threading.Lock()
         self._counted: dict[int, Counter[str]] = {}
+        self._peaks: dict[int, int] = {}
+        self._all: list[Worker] = []
+        self._ports: dict[int, int] = {}
         self.members: list[Worker] = []
-        self.peak = self.elders_peak = 0
-        self.hired = 0
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with ended(*self.members):
+        with ended(*self._all):
             pass
 
     @property
@@ -49,10 +51,23 @@ class Crew:
 
     def hire(self, proxied: bool) -> Worker:
         worker = self._make(proxied)
-        _ = worker.port  # waits until it serves
+        self._all.append(worker)
+        self._ports[worker.process.pid] = worker.port  # waits until it serves
         self.members.append(worker)
-        self.hired += 1
         return worker
+
+    @property
+    def hired(self) -> int:
+        return len(self._all)
+
+    @property
+    def peak(self) -> int:
+        """Bytes of the worker that took most."""
+        return max(list(self._peaks.values()), default=0)
+
+    @property
+    def elders_peak(self) -> int:
+        return self._peaks.get(self._all[0].process.pid, 0)
 
     def dismiss(self, worker: Worker, number: signal.Signals) -> int:
         """Ends a worker; gives its exit code."""
@@ -76,16 +91,14 @@ class Crew:
 
     def counts(self) -> Counter[str]:
         """Commits, conflicts and rows that the workers told of; what one did right before a kill is not in it."""
-        return sum(self._counted.values(), Counter[str]())
+        return sum(list(self._counted.values()), Counter[str]())
 
     def _measure(self, worker: Worker) -> None:
-        with suppress(OSError, psutil.NoSuchProcess):  # it may be ended meanwhile
-            peak = peak_of(worker.process.pid)
-            self.peak = max(self.peak, peak)
-            if worker is self.members[0]:
-                self.elders_peak = peak
-            if psutil.Process(worker.process.pid).status() != psutil.STATUS_STOPPED:
+        pid = worker.process.pid
+        with suppress(OSError, HTTPException, psutil.NoSuchProcess):  # it may be ended meanwhile
+            self._peaks[pid] = max(self._peaks.get(pid, 0), peak_of(pid))
+            if psutil.Process(pid).status() != psutil.STATUS_STOPPED:
                 told: Counter[str] = Counter()
-                for name, value in metrics(worker.port).items():
+                for name, value in metrics(self._ports[pid]).items():
                     told[name.split("{")[0].removeprefix("ad_lakehouse_sink_")] += int(value)
-                self._counted[worker.process.pid] = Counter({each: told[each] for each in COUNTED})
+                self._counted[pid] = Counter({each: told[each] for each in COUNTED})

@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -85,7 +86,7 @@ class FileLoad:
             accepted = rows(self._lake, "user_id", table, "_file is not null and _reason is null")
             rejected = rows(self._lake, "_raw", table, "_file is not null and _reason is not null")
             found.update(user for (user,) in accepted)
-            found.update(raw.decode().rsplit(" ", 1)[-1].split(",")[-1] for (raw,) in rejected)
+            found.update(raw.decode().rsplit(" ")[-1] for (raw,) in rejected)
         lost, doubled = self._expected - found, found - self._expected
         assert not lost, f"{lost.total()} rows of files are lost: {sorted(lost)[:5]} …"
         assert not doubled, f"{doubled.total()} rows of files are there twice: {sorted(doubled)[:5]} …"
@@ -118,19 +119,16 @@ class FileLoad:
         self._put(f"{name}.jsonl", self._impressions(name))
 
     def _add_mixed(self) -> None:
-        """Clicks, conversions and what is neither."""
+        """Clicks and conversions in one file."""
         name = self._name()
         users = [f"{name}-{number}" for number in range(RECORDS)]
         kinds = ("click", "purchase")
-        good = [f"{self._moment()},{user},c1,{kinds[i % 2]}\n" for i, user in enumerate(users)]
+        good = [f"{datetime.now(UTC).isoformat()},{user},c1,{kinds[i % 2]}\n" for i, user in enumerate(users)]
         self._expected.update(users)
         self._put(f"{name}.csv", (HEADER + "".join(good)).encode())
 
-    def _moment(self) -> str:
-        return str(impression(0).decode().split('"')[3])
-
     def _add_cut(self) -> None:
-        """Half a gzip file, mended before the next landing but one."""
+        """Half a gzip file, mended before the next file comes."""
         name = self._name()
         content = gzip.compress(self._impressions(name))
         self._whole[self._put(f"{name}.jsonl.gz", content[: len(content) // 2])] = content
