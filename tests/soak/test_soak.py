@@ -174,6 +174,8 @@ def test_each_record_is_there_once_after_all_faults_at_random(tmp_path: Path) ->
         Disk(tmp_path / "lake", DISK) as disk,
         broker_behind_proxy() as net,
     ):
+        if disk.refusal:
+            say(f"No disk can be mounted, so none becomes full or read-only: {disk.refusal}")
         lake, topic = Lake(str(disk.folder)), new_topic(net.bootstrap, partitions=4)
 
         def worker(proxied: bool) -> Worker:
