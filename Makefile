@@ -15,7 +15,7 @@ export DO_NOT_TRACK := 1
 export SODA_CORE_TELEMETRY_ENABLED := false
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help setup setup-engines demo live ui build test test-engines lint format bench bench-engines lock wheel clean
+.PHONY: help setup setup-engines demo live ui build test test-engines soak lint format bench bench-engines lock wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -69,6 +69,9 @@ test-engines: setup-engines ## The models on Apache Spark beside DuckDB, about 1
 	  || test "$${CI:-}" != true
 	@echo "Testing the models on Apache Spark (about 12 minutes) …"
 	@$(BIN)/python -m pytest tests/engines
+
+soak: setup ## The landing service under load and faults at random: MINUTES=30 by default, SEED=… to repeat
+	@SOAK_MINUTES="$(MINUTES)" SOAK_SEED="$(SEED)" $(BIN)/python -m pytest -q -s -m soak tests/soak
 
 lint: setup ## ruff, mypy, import-linter, sqlfluff, SQL that both engines run
 	@$(BIN)/ruff check .

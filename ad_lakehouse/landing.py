@@ -11,8 +11,10 @@ from ad_lakehouse.errors import ConfigurationError, LakehouseError
 from ad_lakehouse.files.drop import drop_folder
 from ad_lakehouse.files.landing import FileReport, land_files
 from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.lake.data_files import DAY
 from ad_lakehouse.settings import Settings
 from kafka_sinks.cluster import Cluster, TopicMissing
+from kafka_sinks.commit import refused_as_write_failed
 from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import Source, bronze_schema, load_sources
 from kafka_sinks.topic_run import LandReport
@@ -51,14 +53,14 @@ def selected(sources: Mapping[str, Source], only: Collection[str] | None) -> dic
 
 
 def create_tables(lake: Lake, sources: Mapping[str, Source]) -> None:
-    """The bronze table of each source, empty when new, so that models of sources without data build."""
+    """The bronze table of each source, empty when new, so that models of sources without data build.
+
+    Raises `WriteFailed`.
+    """
     for source in sources.values():
-        lake.create(
-            TableName("bronze", source.name),
-            bronze_schema(source),
-            partition_by=["event_date"],
-            description=source.schema.get("doc", ""),
-        )
+        name, doc = TableName("bronze", source.name), source.schema.get("doc", "")
+        with refused_as_write_failed(name):
+            lake.create(name, bronze_schema(source), partition_by=[DAY], description=doc)
 
 
 def land_all(

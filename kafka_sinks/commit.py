@@ -109,16 +109,20 @@ class BronzeTable:
     """A bronze table open for landing. One handle reads the positions and writes."""
 
     def __init__(self, lake: Lake, name: TableName, schema: pa.Schema, description: str = "") -> None:
-        """Creates the table when it is not there, and adds columns that the source has got since."""
+        """Creates the table when it is not there, and adds columns that the source has got since.
+
+        Raises `SchemaConflict`, `WriteFailed`.
+        """
         self.name = name
         self.conflicts = 0  # commits that another writer was before
         self._lake, self._schema = lake, schema
         # Rows whose commit failed, and their files: when they are landed again, the files are not written again
         self._written: tuple[pa.Table, Sequence[AddAction]] | None = None
-        self._handle = lake.create(name, schema, partition_by=[DAY], description=description)
-        self._store = lake.store(name.layer, name.table)
-        self._id, self._seal = self._handle.metadata().id, self._newest_entry()
-        self._evolve()
+        with refused_as_write_failed(name):
+            self._handle = lake.create(name, schema, partition_by=[DAY], description=description)
+            self._store = lake.store(name.layer, name.table)
+            self._id, self._seal = self._handle.metadata().id, self._newest_entry()
+            self._evolve()
 
     @property
     def version(self) -> int:

@@ -95,8 +95,7 @@ class Follower:
         self._cluster = cluster = self._cluster or Cluster(self._settings.kafka)
         topic = cluster.topic(str(self._source.topic))
         schema, doc = bronze_schema(self._source), str(self._source.schema.get("doc", ""))
-        with refused_as_write_failed(self._name):
-            table = BronzeTable(self._lake, self._name, schema, doc)
+        table = BronzeTable(self._lake, self._name, schema, doc)
         run = TopicRun(self._source, self._settings, topic, table, self._clock, self._report)
         limits = self._settings.landing
         flush = Flush(limits.max_batch_rows, self._budget, limits.max_age_seconds)

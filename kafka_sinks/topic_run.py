@@ -123,7 +123,11 @@ class TopicRun:
         batch = decoded.batch
 
         def prepare(table: BronzeTable) -> Commit | None:
-            left = untaken(batch.ranges, self._positions(table, batch.ranges))
+            try:
+                left = untaken(batch.ranges, self._positions(table, batch.ranges))
+            except OutOfOrder:  # or who had the partition before has landed since the table was opened
+                table.refresh()
+                left = untaken(batch.ranges, self._positions(table, batch.ranges))
             deliveries = [self._delivery(p, each, batch.records(p, each.start)) for p, each in left.items()]
             kept = reject_before(table.retained_from, decoded.rows, lambda _: batch.payloads)
             if left != batch.ranges:

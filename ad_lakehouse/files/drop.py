@@ -157,9 +157,9 @@ class StorePrefix:
 
 
 def found(meta: Mapping[str, Any]) -> Dropped:
-    """An object of a store."""
+    """An object of a store. A listing and a look at one object tell the same identity: of a version only one tells."""
     identity = meta["e_tag"] or f"{meta['size']} {meta['last_modified']:%s.%f}"
-    return Dropped(meta["path"], meta["size"], meta["last_modified"], f"{identity} {meta['version'] or ''}".strip())
+    return Dropped(meta["path"], meta["size"], meta["last_modified"], identity)
 
 
 class Reading(RawIOBase):

@@ -45,9 +45,13 @@ STATES: Mapping[Outcome, State] = {
 
 @dataclass
 class FileReport:
-    """What became of one file. `path` is relative to the folder; `rows` and `rejected` are those of this run."""
+    """What became of one file. `path` is relative to the folder; `rows` and `rejected` are those of this run.
+
+    `seen`: the file as it was when this became of it.
+    """
 
     path: str
+    seen: Dropped
     outcome: Outcome
     tables: tuple[TableName, ...] = ()
     rows: int = 0
@@ -98,7 +102,7 @@ def land_files(
             begun = time.monotonic()
             report = run.take(each, takers, only, settle_seconds)
             report.seconds = time.monotonic() - begun
-            run.note(each, report, takers)
+            run.note(report, takers)
             reports.append(report)
             progress(report)
     finally:
@@ -121,25 +125,35 @@ class FilesRun:
     ) -> FileReport:
         """Lands a file if it is there whole and new."""
         wanted = [source for source in takers if only is None or source.name in only]
-        report = FileReport(dropped.name, "landed", tuple(TableName("bronze", source.name) for source in wanted))
+        tables = tuple(TableName("bronze", source.name) for source in wanted)
+        report = FileReport(dropped.name, dropped, "landed", tables)
         if dropped.error:
             report.outcome, report.error = "broken", dropped.error
         elif not takers:
             report.outcome, report.error = "no source", "no source's `files` pattern takes it"
-        elif (self._clock() - dropped.modified).total_seconds() < settle_seconds:
+        elif self._is_younger(dropped, settle_seconds):
             report.outcome = "still being written"
         elif self._is_known(dropped, takers, wanted, report):
             report.outcome = "already landed"
         else:
             try:
                 with self._drop.open(dropped.name) as opened:
-                    self._land(opened, takers, wanted, report)
+                    if opened.seen.identity != dropped.identity:  # put there after the folder was listed
+                        report.seen, report.sha256 = opened.seen, ""
+                    if self._is_younger(report.seen, settle_seconds):
+                        report.outcome = "still being written"
+                    else:
+                        self._land(opened, takers, wanted, report)
             except OSError as error:
                 report.outcome, report.error = "broken", f"it cannot be read: {reason(error)}"
         return report
 
-    def note(self, dropped: Dropped, report: FileReport, takers: Sequence[Source]) -> None:
+    def _is_younger(self, dropped: Dropped, seconds: float) -> bool:
+        return (self._clock() - dropped.modified).total_seconds() < seconds
+
+    def note(self, report: FileReport, takers: Sequence[Source]) -> None:
         """Writes down what became of a file."""
+        dropped = report.seen
         now, before = self._clock(), self.table[dropped.name]
         state, told = STATES[report.outcome], report.error
         rejected = report.rejected.total() if report.began == 0 else None

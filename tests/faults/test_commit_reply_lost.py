@@ -16,6 +16,7 @@ from landing_topics import IMPRESSIONS, impression, impressions_from, new_topic,
 from ad_lakehouse.lake import Lake
 from kafka_sinks.cluster import Cluster
 from kafka_sinks.commit import BronzeTable, WriteFailed
+from kafka_sinks.consume import Batch
 from kafka_sinks.positions import Range
 from kafka_sinks.read_ranges import RangeReader
 from kafka_sinks.sink import land_topic
@@ -93,26 +94,49 @@ def test_the_service_goes_on_after_a_reply_was_lost(
     assert told['ad_lakehouse_sink_conflicts_total{source="impressions"}'] == (place == "the handle is stale")
 
 
-def test_two_handles_of_one_version_land_a_range_once(kafka, lake: Lake, topic: str) -> None:
-    source, settings = impressions_from(topic), settings_for(kafka.bootstrap)
-    cluster = Cluster(settings.kafka)
-    of_cluster = cluster.topic(topic)
+class Runs:
+    """Runs of one topic, each with a table open since it began, and batches for them."""
 
-    def opened() -> TopicRun:
-        table = BronzeTable(lake, IMPRESSIONS, bronze_schema(source))
-        return TopicRun(source, settings, of_cluster, table, utc_now, LandReport(IMPRESSIONS, topic))
+    def __init__(self, bootstrap: str, lake: Lake, topic: str) -> None:
+        self._lake, self._source, self._settings = lake, impressions_from(topic), settings_for(bootstrap)
+        self._cluster = Cluster(self._settings.kafka)
+        self._topic = self._cluster.topic(topic)
 
-    def batch(*ends: int) -> Any:
-        with RangeReader(settings.kafka, cluster, of_cluster) as reader:
-            ranges = {partition: Range(0, end) for partition, end in enumerate(ends)}
-            (only,) = reader.batches(ranges, max_rows=RECORDS, max_bytes=1 << 20)
+    def opened(self) -> TopicRun:
+        table = BronzeTable(self._lake, IMPRESSIONS, bronze_schema(self._source))
+        report = LandReport(IMPRESSIONS, self._topic.name)
+        return TopicRun(self._source, self._settings, self._topic, table, utc_now, report)
+
+    def batch(self, *ranges: range) -> Batch:
+        """Offsets of each partition."""
+        wanted = {partition: Range(each.start, each.stop) for partition, each in enumerate(ranges)}
+        with RangeReader(self._settings.kafka, self._cluster, self._topic) as reader:
+            (only,) = reader.batches(wanted, max_rows=RECORDS, max_bytes=1 << 20)
         return only
 
-    first, second, third = opened(), opened(), opened()
-    first.land(first.decode(batch(40, 20)))
-    assert second.land(second.decode(batch(40, 20))) is None, "the same range"
-    left = third.land(third.decode(batch(60, 60)))
+
+@pytest.fixture
+def runs(kafka, lake: Lake, topic: str) -> Runs:
+    return Runs(kafka.bootstrap, lake, topic)
+
+
+def test_two_handles_of_one_version_land_a_range_once(kafka, lake: Lake, topic: str, runs: Runs) -> None:
+    first, second, third = runs.opened(), runs.opened(), runs.opened()
+    first.land(first.decode(runs.batch(range(40), range(20))))
+    assert second.land(second.decode(runs.batch(range(40), range(20)))) is None, "the same range"
+    left = third.land(third.decode(runs.batch(range(60), range(60))))
     assert [run.report.conflicts for run in (first, second, third)] == [0, 1, 1]
     assert left is not None
     assert left.rows.num_rows == RECORDS - 60, "of an overlapping range only the rest"
+    check(lake, kafka.bootstrap, topic)
+
+
+def test_a_partition_that_others_landed_on_meanwhile_is_gone_on_with(kafka, lake: Lake, topic: str, runs: Runs) -> None:
+    first, second = runs.opened(), runs.opened()
+    second.land(second.decode(runs.batch(range(20), range(60))))
+    first.land(first.decode(runs.batch(range(20, 40))))
+    # as when the group gives it back: the batch begins at the table's position, which the open handle does not know
+    gone_on = second.land(second.decode(runs.batch(range(40, 60))))
+    assert gone_on is not None
+    assert gone_on.rows.num_rows == 20
     check(lake, kafka.bootstrap, topic)

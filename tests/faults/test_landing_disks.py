@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from landing_disks import mount
 from landing_oracle import check, wait_and_check
 from landing_service import followed, health, service, wait_landed
 from landing_topics import (
@@ -21,21 +22,21 @@ from landing_topics import (
     landed_records,
     new_topic,
     publish,
+    rows,
     settings_for,
     wait_until,
 )
 
+from ad_lakehouse.files.landing import land_files
 from ad_lakehouse.lake import Lake
+from ad_lakehouse.landing import land_all
+from ad_lakehouse.settings import Settings
 from kafka_sinks.commit import BronzeTable, Commit, Delivery, WriteFailed
 from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import bronze_schema, load_sources
 
 pytestmark = pytest.mark.kafka
 RECORDS = 60
-
-
-def mount(*how: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["mount", *how], check=False, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -111,6 +112,27 @@ def test_a_full_disk_is_waited_for(
             wait_and_check(lake, kafka.bootstrap, topic)
             wait_until(lambda: health(running.port)[0] == 200)
     assert not [path for path in table.rglob("*") if "#" in path.name or path.name.endswith(".tmp")], "half a file"
+
+
+@pytest.mark.parametrize("create_first", [False, True], ids=["by a file of it", "before anything is landed"])
+def test_a_full_disk_is_told_also_where_a_table_is_to_be_made(
+    tmp_path: Path, disk: Callable[[Path], Path], create_first: bool
+) -> None:
+    place, drop = disk(tmp_path / "lake"), tmp_path / "drop"
+    drop.mkdir()
+    (drop / "a.jsonl").write_bytes(b"\n".join(map(record, range(RECORDS))))
+    lake = Lake(str(place))
+
+    def land() -> None:
+        if create_first:
+            land_all(lake, Settings(), folder=str(drop), topics=False, settle_seconds=0)
+        else:
+            land_files(lake, load_sources(), drop, Settings())
+
+    with full(place), pytest.raises(WriteFailed, match="No space left on device"):
+        land()
+    land()
+    assert rows(lake, "_row") == [(row,) for row in range(RECORDS)]
 
 
 def test_a_disk_that_turns_read_only_is_waited_for(kafka, tmp_path: Path, disk: Callable[[Path], Path]) -> None:

@@ -5,62 +5,30 @@ that dies or freezes (test_landing_workers.py).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from landing_network import Net, broker_behind_proxy
 from landing_oracle import wait_and_check
 from landing_service import Worker, ended, health, shares, wait_landed
 from landing_topics import impression, landed_records, load, new_topic, publish, wait_until
-from tcp_proxy import TcpProxy
 
-from ad_lakehouse.demo.broker import KafkaBroker, free_ports
 from ad_lakehouse.lake import Lake
 
 pytestmark = pytest.mark.kafka
 BACKLOG = 8_000  # 1.2 MB, so that a fetch is large
 
 
-@dataclass
-class Net:
-    """A broker, and the proxy before its second listener: who comes by that one is sent there again."""
-
-    broker: KafkaBroker
-    proxy: TcpProxy
-
-    @property
-    def bootstrap(self) -> str:
-        """The broker, not through the proxy."""
-        return self.broker.bootstrap
-
-    @property
-    def proxied(self) -> str:
-        return f"127.0.0.1:{self.proxy.port}"
-
-
 @pytest.fixture(scope="module")
-def broker_and_port() -> Iterator[tuple[KafkaBroker, TcpProxy]]:
-    direct, behind, controller = free_ports(3)
-    with TcpProxy() as proxy:
-        listeners = {
-            "listeners": f"PLAINTEXT://127.0.0.1:{direct},PROXIED://127.0.0.1:{behind},"
-            f"CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{direct},PROXIED://127.0.0.1:{proxy.port}",
-            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "inter.broker.listener.name": "PLAINTEXT",
-            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-        }
-        proxy.target = behind
-        with KafkaBroker(port=direct, config=listeners) as broker:
-            assert broker.bootstrap == f"127.0.0.1:{direct}", "another program took the port"
-            yield broker, proxy
+def shared() -> Iterator[Net]:
+    with broker_behind_proxy() as net:
+        yield net
 
 
 @pytest.fixture
-def net(broker_and_port: tuple[KafkaBroker, TcpProxy]) -> Net:
-    broker, proxy = broker_and_port
-    proxy.did.clear()
-    return Net(broker, proxy)
+def net(shared: Net) -> Net:
+    shared.proxy.did.clear()
+    return shared
 
 
 def backlog(net: Net) -> str:

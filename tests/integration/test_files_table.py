@@ -17,7 +17,7 @@ from landing_topics import IMPRESSIONS, impression, notes, rows
 
 import ad_lakehouse.files.landing
 from ad_lakehouse.errors import ConfigurationError
-from ad_lakehouse.files.drop import StorePrefix
+from ad_lakehouse.files.drop import LocalFolder, StorePrefix
 from ad_lakehouse.files.files_table import FILES, FileRow, FilesTable, read_rows
 from ad_lakehouse.files.landing import FileReport, land_files
 from ad_lakehouse.lake import Lake
@@ -148,6 +148,63 @@ def test_a_file_that_is_written_to_while_it_is_read_is_told_and_goes_on(
     land(lake, folder, max_batch_rows=10)
     assert told(lake) == {"a.jsonl": ("changed", 10, 0)}
     assert "written to meanwhile" in known(lake)["a.jsonl"].reason
+
+
+@pytest.fixture
+def put_before_it_is_opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, bytes], Path]:
+    """Once the folder is listed, another file takes the place of one; gives where that one is then."""
+
+    def put(path: Path, content: bytes) -> Path:
+        opened, aside = LocalFolder.open, path.parent.parent / "aside"
+
+        def replaced(*how: Any) -> Any:
+            monkeypatch.undo()
+            path.rename(aside)
+            path.write_bytes(content)
+            return opened(*how)
+
+        monkeypatch.setattr(LocalFolder, "open", replaced)
+        return aside
+
+    return put
+
+
+def test_a_broken_file_that_is_mended_after_the_folder_was_listed_lands_once(
+    lake: Lake, folder: Path, put_before_it_is_opened
+) -> None:
+    whole = gzip.compress(lines(*range(30)))
+    (folder / "a.jsonl.gz").write_bytes(whole[:-9])
+    land(lake, folder)
+    put_before_it_is_opened(folder / "a.jsonl.gz", whole)
+    assert land(lake, folder)["a.jsonl.gz"].outcome == "landed"
+    (folder / "copy.jsonl.gz").write_bytes(whole)
+    assert land(lake, folder)["copy.jsonl.gz"].outcome == "already landed"
+    assert rows(lake, "count(*)") == [(30,)]
+    assert {name: state for name, (state, *_) in told(lake).items()} == {
+        "a.jsonl.gz": "landed",
+        "copy.jsonl.gz": "duplicate",
+    }
+
+
+def test_a_file_that_was_listed_and_put_aside_lands_when_it_comes_back(
+    lake: Lake, folder: Path, put_before_it_is_opened
+) -> None:
+    (folder / "a.jsonl").write_bytes(lines(1))
+    aside = put_before_it_is_opened(folder / "a.jsonl", lines(2, 3))
+    assert land(lake, folder)["a.jsonl"].rows == 2
+    aside.rename(folder / "a.jsonl")
+    assert land(lake, folder)["a.jsonl"].rows == 1
+    assert rows(lake, "user_id") == [("u1",), ("u2",), ("u3",)]
+
+
+def test_a_file_that_is_replaced_after_the_folder_was_listed_waits_as_young_ones_do(
+    lake: Lake, folder: Path, put_before_it_is_opened
+) -> None:
+    (folder / "a.jsonl").write_bytes(lines(1))
+    os.utime(folder / "a.jsonl", (LONG_AGO, LONG_AGO))
+    put_before_it_is_opened(folder / "a.jsonl", lines(2)[:20])
+    assert land(lake, folder, settle_seconds=60)["a.jsonl"].outcome == "still being written"
+    assert told(lake) == {"a.jsonl": ("being_written", 0, 0)}
 
 
 def test_what_is_known_is_not_read_again_but_the_tables_decide(
