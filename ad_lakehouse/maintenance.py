@@ -125,7 +125,8 @@ class Care:
             small = SmallFiles.of(table, target_bytes=target, at_least=self._settings.min_files)
             self.done = replace(self.done, files=len(table.file_uris()))
             compacted = small.at_most if self._dry_run else compact(table, small, target_bytes=target)
-            self.done = replace(self.done, compacted=compacted, files=len(table.file_uris()))
+            files = len(table.file_uris()) - (compacted.fewer if self._dry_run else 0)
+            self.done = replace(self.done, compacted=compacted, files=files)
 
     def remove(self, readers: Collection[Reader], now: datetime) -> None:
         """Removes files and log entries that neither the `readers` need nor anyone by their age."""

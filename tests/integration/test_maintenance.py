@@ -151,7 +151,7 @@ def test_the_log_goes_back_to_the_last_reader_and_to_a_checkpoint_only(landed: L
 def test_a_dry_run_says_what_would_be_done_and_does_nothing(landed: Lake) -> None:
     before = {path: path.stat().st_mtime for path in folder_of(landed).rglob("*")}
     cared = of_impressions(maintain(landed, SETTINGS, dry_run=True))
-    assert (cared.compacted.partitions, cared.compacted.fewer) == (2, 22)
+    assert (cared.compacted.partitions, cared.compacted.fewer, cared.files) == (2, 22, 2)
     assert {path: path.stat().st_mtime for path in folder_of(landed).rglob("*")} == before
 
 
