@@ -86,7 +86,7 @@ format: setup ## Format Python and SQL
 	@$(BIN)/ruff format .
 	@$(BIN)/sqlfluff fix --disable-progress-bar dbt_project/models
 
-bench: setup ## The figures: landing, the service, full build, one late event
+bench: setup ## The figures: landing, the service, a day of small commits, full build, one late event
 	@$(BIN)/python -m benchmarks
 
 bench-engines: setup-engines ## The figures of Spark beside ours: landing, and builds of 1 million and 10 million events

@@ -100,9 +100,10 @@ def landed_between(lake: Lake, snapshot: Snapshot, before: int) -> Landed:
     added = [action["add"] for commit in commits for action in commit.actions if "add" in action]
     base = lake.uri(snapshot.name)
     rejected = [each for each in added if not (each.get("partitionValues") or {}).get("event_date")]
+    accepted = [each for each in added if (each.get("partitionValues") or {}).get("event_date")]
     files = [DataFile(f"{base}/{unquote(each['path'])}", None, each["size"], None) for each in rejected]
     return Landed(
-        rows=sum(json.loads(each["stats"])["numRecords"] for each in added if each not in rejected),
+        rows=sum(json.loads(each["stats"])["numRecords"] for each in accepted),
         rejected=reasons(lake, snapshot, files),
         size=sum(each["size"] for each in added),
         commits=len(commits),

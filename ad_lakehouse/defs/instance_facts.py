@@ -50,7 +50,7 @@ def pipeline_states(instance: DagsterInstance, keys: Collection[dg.AssetKey]) ->
 
 
 def shown_version(instance: DagsterInstance, table: Snapshot) -> int:
-    """The version of a table that its newest materialisation told of; -1 when there is none, or of another table.
+    """The version of a table that its newest materialisation told of; -1 when there is none, or one yet to come.
 
     What landed since then is news, whoever landed it.
     """
