@@ -31,7 +31,7 @@ from ad_lakehouse.lake.retention import retained_from
 
 ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-SPREAD = ("event_id", "_offset", "_row")  # columns whose values do not repeat
+SPREAD = ("event_id",)  # texts that do not repeat
 
 
 class CommitContended(LakehouseError):

@@ -20,9 +20,9 @@ from typing import TypeVar
 
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import Settings
+from kafka_sinks.batch import Batch
 from kafka_sinks.cluster import Cluster, KafkaUnreachable, Topic
 from kafka_sinks.commit import BronzeTable, CommitContended, TableReplaced, WriteFailed, refused_as_write_failed
-from kafka_sinks.consume import Batch
 from kafka_sinks.decode import RegistryUnavailable
 from kafka_sinks.health import SourceHealth
 from kafka_sinks.member import Flush, Member

@@ -12,8 +12,8 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Topic
 
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import KafkaSettings
+from kafka_sinks.batch import LAST_MILLISECOND
 from kafka_sinks.cluster import Cluster, Topic, client_config, connect
-from kafka_sinks.consume import LAST_MILLISECOND
 from kafka_sinks.positions import app_id
 from kafka_sinks.sources import Source
 

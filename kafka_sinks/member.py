@@ -17,8 +17,9 @@ from queue import SimpleQueue
 from confluent_kafka import Consumer, TopicPartition
 
 from ad_lakehouse.settings import KafkaSettings
+from kafka_sinks.batch import Batch, Growing
 from kafka_sinks.cluster import Cluster, Topic
-from kafka_sinks.consume import CHUNK, Batch, Growing, TopicConsumer
+from kafka_sinks.consume import CHUNK, TopicConsumer
 
 METADATA_SECONDS = 10  # how soon a partition that was added is seen
 IDLE_SECONDS = 10.0  # silence after which the topic is asked for: one that was recreated, or a broker, is just silent

@@ -1,6 +1,6 @@
 """How a process that lands keeps its memory small.
 
-Belongs here: the collector, the allocator, shares of a bound. Not here: what is held (consume.py, topic_run.py).
+Belongs here: the collector, the allocator, shares of a bound. Not here: what is held (batch.py, topic_run.py).
 """
 
 import gc

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from confluent_kafka import TopicPartition
 
 from ad_lakehouse.settings import KafkaSettings
+from kafka_sinks.batch import Batch, Growing
 from kafka_sinks.cluster import Cluster, KafkaUnreachable, Topic
-from kafka_sinks.consume import CHUNK, Batch, Growing, TopicConsumer
+from kafka_sinks.consume import CHUNK, TopicConsumer
 from kafka_sinks.positions import Range
 
 PATIENCE_SECONDS = 30.0  # silence after which the broker counts as gone

@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.settings import Settings
+from kafka_sinks.batch import Batch
 from kafka_sinks.cluster import Topic
 from kafka_sinks.commit import BronzeTable, Commit, Delivery
-from kafka_sinks.consume import Batch
 from kafka_sinks.decode import decode_batch, open_registry
 from kafka_sinks.origin import batch_id, bronze_rows, origins, reasons, reject_before
 from kafka_sinks.positions import Gap, Plan, Range, app_id

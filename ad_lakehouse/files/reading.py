@@ -22,7 +22,7 @@ from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.files.packed import BROKEN, unpacked
 from ad_lakehouse.files.records import BLOCK, LONGEST_RECORD, Records, first_record, text_records
 from ad_lakehouse.settings import Settings
-from kafka_sinks.consume import HEADERS
+from kafka_sinks.batch import HEADERS
 from kafka_sinks.decode import decode_split, parse_header
 from kafka_sinks.decode.avro_files import ContainerRows, decode_avro_container
 from kafka_sinks.origin import batch_id, bronze_rows, origins, rejected

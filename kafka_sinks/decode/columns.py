@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from kafka_sinks.decode.verdicts import Mask, Rows
 
-SLICE = 32_768  # rows a DuckDB thread takes at once
 Octets = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -56,9 +55,11 @@ def present(values: pa.Array) -> Mask:
 
 
 def blank(values: pa.Array, rows: Mask) -> pa.Array:
-    """The array with nulls in the marked rows."""
+    """The array with nulls in the marked rows, which hold no bytes then."""
     if not rows.any():
         return values
+    if rows.all():
+        return pa.nulls(len(values), values.type)
     return pc.if_else(pa.array(rows), pa.scalar(None, values.type), values)
 
 
@@ -136,7 +137,7 @@ def query(sql: str, **columns: pa.Array) -> pa.Table:
     whole = pa.table({"o": pa.array(np.arange(count)), **columns})
     cursor = _engine().cursor()
     try:
-        cursor.register("t", pa.Table.from_batches(whole.to_batches(SLICE), whole.schema))
+        cursor.register("t", whole)  # one thread takes it whole: parts of several would have to be copied together
         found = cursor.sql(sql).to_arrow_table()
     finally:
         cursor.close()

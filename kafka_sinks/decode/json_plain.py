@@ -4,27 +4,34 @@ Belongs here: which records are plain, their fields. Not here: any other JSON (j
 
 A record is plain when it is one flat object of known fields that have a value, without an escape in it. DuckDB's
 `json_transform` reads such records at about twice the speed of `json_extract`, but takes any value as a text (`true`,
-`1.5`) and drops unknown fields in silence. That neither has happened is shown by counting: without escapes and nesting
-the quotes of a record are two for each key and two for each text value. So when a record has as many keys as fields
-were found, and two quotes for each of them and for each text found, then each field found as a text was one.
+`1.5`) and drops unknown fields in silence. That neither has happened is shown by counting bytes, since without escapes
+and nesting a quote begins or ends a key or a text:
+
+- A quote before a colon ends a key, or begins a text whose first character is a colon. When no quote stands before
+  white space, each key ends so. Then a record with as many of them as fields were found has no other keys.
+- Such a record has two quotes for each key and each text. When it has two for each field found and each text found,
+  each field found as a text was one.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 
 import duckdb
 import numpy as np
 import orjson
 import pyarrow as pa
 
-from kafka_sinks.decode.columns import Column, blank, bounds, octet, one_array, present, query
+from kafka_sinks.decode.columns import Column, Octets, blank, bounds, octet, one_array, present, query
 from kafka_sinks.decode.json_values import unquoted
 from kafka_sinks.decode.verdicts import Mask, Rows
 from kafka_sinks.sources import Source
 
-QUOTE, ESCAPE, OBJECT, END, LIST = (ord(mark) for mark in '"\\{}[')
+QUOTE, ESCAPE, OBJECT, END, LIST, COLON, SPACE = (ord(mark) for mark in '"\\{}[: ')
 BEFORE_END = np.frombuffer(b" \t\n\r,", dtype=np.uint8)  # DuckDB takes a comma behind the last field
 NO_NUMBER = np.frombuffer(b"NI", dtype=np.uint8)  # nor does JSON know NaN and Infinity
 BLOCK = 1 << 18  # bytes compared at once: what is written of them stays in the processor's cache
+SPACED = re.compile(r'"[ \t\n\r]')
+Marks = Callable[[Octets, Octets], list[Mask]]  # bytes, and the byte behind each, if any: where some marks stand
 SAMPLE, ENOUGH = 50, 0.5  # records looked at first, and the share of plain ones that makes trying worth while
 
 
@@ -57,7 +64,9 @@ def _looks_plain(text: str | None, known: Mapping[str, bool]) -> bool:
         record = orjson.loads(text or "")
     except orjson.JSONDecodeError:
         return False
-    return isinstance(record, dict) and all(
+    if not isinstance(record, dict) or SPACED.search(text or ""):
+        return False
+    return all(
         value is not None and name in known and (isinstance(value, str) or not known[name])
         for name, value in record.items()
     )
@@ -65,7 +74,7 @@ def _looks_plain(text: str | None, known: Mapping[str, bool]) -> bool:
 
 def _read(source: Source, texts: pa.StringArray) -> tuple[Mask, dict[str, Column]]:
     plain = _flat(texts)
-    texts = blank(texts, ~plain)
+    texts = blank(texts, ~plain)  # so each one that is left begins and ends with its brackets
     kinds = {field.name: field.type for field in source.fields if field.name in source.paths}
     found = _transformed(texts, {source.paths[name][0]: pa.types.is_string(kind) for name, kind in kinds.items()})
     columns: dict[str, Column] = {}
@@ -82,51 +91,67 @@ def _read(source: Source, texts: pa.StringArray) -> tuple[Mask, dict[str, Column
         assert column.kinds is not None  # noqa: S101  # unquoted gives them
         quotes += column.kinds == QUOTE
         plain &= ~np.isin(column.kinds, NO_NUMBER) & ~((column.kinds == ord("-")) & (octet(values, 1) == ord("I")))
-    keys = one_array(found["n"]).fill_null(-1).to_numpy()
-    plain &= keys == fields
-    wanted = 2 * (fields + quotes)
-    # No record can have more than is wanted of it here, so equal sums are equal records.
-    if _count(texts, plain, QUOTE) != [wanted[plain].sum()]:
-        plain &= _each(texts, QUOTE) == wanted
+    plain &= one_array(found["read"]).to_numpy(zero_copy_only=False)
+    wanted = [2 * (fields + quotes), fields, np.zeros_like(fields)]
+    # No record can have fewer keys than fields, nor with as many more quotes than wanted: equal sums are equal records
+    if _sums(texts, plain, _quotes) != [each[plain].sum() for each in wanted]:
+        for count, each in zip(_each(texts, _quotes), wanted, strict=True):
+            plain &= count == each
     return plain, columns
 
 
 def _flat(texts: pa.StringArray) -> Mask:
     """Records that begin and end as an object and hold no other object, no list and no escape."""
-    flat: Mask = (octet(texts, 0) == OBJECT) & (octet(texts, -1) == END) & ~np.isin(octet(texts, -2), BEFORE_END)
-    objects, escapes, lists = _count(texts, flat, OBJECT, ESCAPE, LIST)
-    if objects != np.count_nonzero(flat):
-        flat &= _each(texts, OBJECT) == 1
-    for mark, found in ((ESCAPE, escapes), (LIST, lists)):
-        if found:
-            flat &= _each(texts, mark) == 0
+    flat: Mask = present(texts) & (octet(texts, 0) == OBJECT) & (octet(texts, -1) == END)
+    flat &= ~np.isin(octet(texts, -2), BEFORE_END)
+    if _sums(texts, flat, _nesting) != [np.count_nonzero(flat), 0]:
+        objects, others = _each(texts, _nesting)
+        flat &= (objects == 1) & (others == 0)
     return flat
 
 
-def _count(texts: pa.StringArray, rows: Mask, *marks: int) -> list[int]:
-    """How often each of some bytes stands in the marked records."""
-    offsets, octets = bounds(texts if rows.all() else texts.filter(pa.array(rows)))
-    inside = octets[offsets[0] : offsets[-1]]
-    counts = np.zeros(len(marks), dtype=np.int64)
-    for start in range(0, len(inside), BLOCK):
-        block = inside[start : start + BLOCK]
-        counts += [np.count_nonzero(block == mark) for mark in marks]
-    return counts.tolist()
+def _nesting(octets: Octets, _: Octets) -> list[Mask]:
+    """Where an object begins; where a list begins or an escape stands (neighbours in ASCII)."""
+    return [octets == OBJECT, (octets - LIST) <= ESCAPE - LIST]
 
 
-def _each(texts: pa.StringArray, mark: int) -> Rows:
-    """How often a byte stands in each record."""
+def _quotes(octets: Octets, after: Octets) -> list[Mask]:
+    """Where a quote stands, one before a colon, one before white space."""
+    quotes = octets == QUOTE
+    with_next = quotes[: len(after)]
+    return [quotes, with_next & (after == COLON), with_next & (after <= SPACE)]
+
+
+def _sums(texts: pa.StringArray, rows: Mask, marks: Marks) -> list[int]:
+    """How many of each kind of marks the marked records have together."""
+    counts = _total(texts, marks)
+    if not rows.all():  # few are not marked, so this copies less than to leave them out
+        counts -= _total(texts.filter(pa.array(~rows)), marks)
+    return list(map(int, counts))
+
+
+def _total(texts: pa.StringArray, marks: Marks) -> Rows:
     offsets, octets = bounds(texts)
-    places = np.flatnonzero(octets[offsets[0] : offsets[-1]] == mark)
-    counts: Rows = np.diff(np.searchsorted(places, offsets - offsets[0]))
-    return counts
+    inside = octets[offsets[0] : offsets[-1]]
+    starts = range(0, len(inside), BLOCK) or [0]
+    found = (marks(inside[at : at + BLOCK], inside[at + 1 : at + 1 + BLOCK]) for at in starts)
+    total: Rows = np.sum([[np.count_nonzero(each) for each in masks] for masks in found], axis=0)
+    return total
+
+
+def _each(texts: pa.StringArray, marks: Marks) -> list[Rows]:
+    """How many of each kind of marks each record has."""
+    offsets, octets = bounds(texts)
+    inside = octets[offsets[0] : offsets[-1]]
+    places = [np.flatnonzero(each) for each in marks(inside, inside[1:])]
+    return [np.diff(np.searchsorted(each, offsets - offsets[0])) for each in places]
 
 
 def _transformed(texts: pa.StringArray, fields: dict[str, bool]) -> pa.Table:
-    """`n`: keys of a record; `f<i>`: its i-th field, as text (True) or as the JSON that stands there; null for null."""
+    """`read`: whether a record is JSON; `f<i>`: its i-th field, as text (True) or as the JSON that stands there."""
     shape = orjson.dumps({name: "VARCHAR" if as_text else "JSON" for name, as_text in fields.items()}).decode()
     names = ", ".join(f's."{name}" AS f{place}'.replace("'", "''") for place, name in enumerate(fields))
-    sql = "SELECT o, n, {names} FROM (SELECT o, len(json_keys(g)) AS n, json_transform(g, '{shape}') AS s FROM {of})"
+    sql = "SELECT o, s IS NOT NULL AS read, {names} FROM (SELECT o, json_transform(g, '{shape}') AS s FROM {of})"
     parts = {"names": names, "shape": shape.replace("'", "''")}
     try:
         return query(sql.format(of="(SELECT o, j AS g FROM t)", **parts), j=texts)

@@ -14,9 +14,9 @@ from landing_service import followed, health, metrics, service
 from landing_topics import IMPRESSIONS, impression, impressions_from, new_topic, publish, settings_for, wait_until
 
 from ad_lakehouse.lake import Lake
+from kafka_sinks.batch import Batch
 from kafka_sinks.cluster import Cluster
 from kafka_sinks.commit import BronzeTable, WriteFailed
-from kafka_sinks.consume import Batch
 from kafka_sinks.positions import Range
 from kafka_sinks.read_ranges import RangeReader
 from kafka_sinks.sink import land_topic

@@ -82,6 +82,9 @@ def test_plain_or_not_the_rows_are_the_same(some: list[bytes]) -> None:
         # As many quotes as a plain record: a text that is none takes two away, these bring two
         ({**PLAIN, "user_id": 5, "url": 'say "hi"'}, False),
         ({**PLAIN, "user_id": {"a": 1}}, False),
+        # A quote before a colon would count as the end of a key, one before a space as that of no key
+        ({**PLAIN, "url": ":x"}, False),
+        ({**PLAIN, "url": " x"}, False),
         ({**PLAIN, "price_micros": float("nan")}, False),
         ({**PLAIN, "price_micros": float("-inf")}, False),
     ],
@@ -89,6 +92,21 @@ def test_plain_or_not_the_rows_are_the_same(some: list[bytes]) -> None:
 def test_which_records_are_plain(record: dict[str, Any], plain: bool) -> None:
     batch = [json.dumps(each).encode() for each in (PLAIN, record, PLAIN)]
     assert plain_of(batch).tolist() == [True, plain, True]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        # A key that is not counted, and a text that is none, whose quotes the key has
+        json.dumps({**PLAIN, "user_id": 5})[:-1] + ', "unknown" : 1}',
+        json.dumps({**PLAIN, "user_id": 5})[:-1] + ', "unknown"\t: 1}',
+        json.dumps(PLAIN)[:-1] + ', "url": {"a": "b"}, "x": []}',
+        '{"creative_id": "cr", "user_id": 5, "unknown" : 1}',
+    ],
+)
+def test_a_key_before_white_space_is_found(record: str) -> None:
+    batch = [json.dumps(PLAIN), record, json.dumps(PLAIN)]
+    assert plain_of([each.encode() for each in batch]).tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("end", [",}", ", }", "}}", "} ", "}\n{}"])
