@@ -45,7 +45,7 @@ class KafkaSettings(Part):
 class LandingSettings(Part):
     """What landing accepts and how much memory it may use."""
 
-    max_batch_rows: int = Field(50_000, gt=0, description="Larger batches cost memory and gain little speed")
+    max_batch_rows: int = Field(64_000, gt=0, description="Larger batches cost memory and gain little speed")
     max_batch_bytes: int = Field(128 << 20, gt=0, description="Bytes of payload held at once by one run of one topic")
     memory_bytes: int = Field(1 << 30, ge=512 << 20, description="Bound of the memory of the service (land --follow)")
     max_age_seconds: float = Field(

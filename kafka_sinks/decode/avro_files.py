@@ -112,7 +112,7 @@ def _rows(
     for row, damaged in records.damaged.items():
         verdicts.reject(np.array([row]), damaged.reason, damaged.error)
     whole = rows_of(present(bodies))
-    parts = decode_bodies(source, schema, bodies.take(pa.array(whole)), whole, verdicts)
+    parts = decode_bodies(source, schema, bodies.take(pa.array(whole)), 0, whole, verdicts)
     table = finish(
         source,
         merged(source, count, parts),

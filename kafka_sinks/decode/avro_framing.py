@@ -28,7 +28,6 @@ from kafka_sinks.decode.verdicts import Rows, Verdicts, rows_of
 from kafka_sinks.sources import Source
 
 FRAME = 5
-FARTHEST = 1 << 30  # without a stop, Arrow's binary_slice counts a negative size
 
 
 def decode_framed(
@@ -55,7 +54,7 @@ def decode_framed(
         schema = _writer(schema_id, rows, verdicts, registry)
         if schema is not None:
             some = payloads if len(rows) == len(payloads) else payloads.take(pa.array(rows))
-            parts += decode_bodies(source, schema, pc.binary_slice(some, FRAME, FARTHEST), rows, verdicts)
+            parts += decode_bodies(source, schema, some, FRAME, rows, verdicts)
     return merged(source, len(payloads), parts)
 
 
@@ -103,7 +102,7 @@ def _decode_containers(
         except SchemaRefused as error:
             verdicts.reject(numbers, "invalid_avro", str(error))
             continue
-        parts += decode_bodies(source, schema, pa.array(bodies, pa.binary()), numbers, verdicts)
+        parts += decode_bodies(source, schema, pa.array(bodies, pa.binary()), 0, numbers, verdicts)
     return parts
 
 

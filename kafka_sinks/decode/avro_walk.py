@@ -1,15 +1,13 @@
 """Which Avro records are whole: walks all records of a batch at once, one field after the other.
 
-Belongs here: the binary encoding (Avro 1.12, "Binary Encoding"), lengths and limits. Not here: values, which the bulk
-reader makes of the records found whole.
+Belongs here: the binary encoding (Avro 1.12, "Binary Encoding"), lengths and limits, where values were met. Not here:
+columns of them (avro_arrays.py, avro_bulk.py).
 
-The bulk reader gives up a whole batch for one bad record, and a record that is too short or too long shifts all
-behind it. A step of the walk is a few numpy operations on thousands of records, which costs a fraction of reading
-them, and names each bad record.
+A step of the walk is a few numpy operations on thousands of records, and names each bad one.
 """
 
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -20,6 +18,7 @@ from kafka_sinks.decode.verdicts import Mask, Rows
 CHUNK = 16_384  # records at once: what a step touches stays in the processor's cache
 MOST_STEPS = 256  # items of one list walked in step; a record with more is left to be judged alone
 NARROWEST = 8  # fewer blocks beside each other are quicker read one by one
+MOST_ITEMS = 1 << 60
 MOST_STEPS_IN_ALL = 4_096  # lists in lists multiply; a record that needs more is judged alone too
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 CONTINUED = np.uint64(0x8080808080808080)
@@ -27,11 +26,25 @@ Words = np.ndarray[Any, np.dtype[np.uint64]]
 FIXED_SIZE = {"float": 4, "double": 8}
 
 
+class Met(NamedTuple):
+    """Values of one kind, each in another record (`rows`, ascending): where they begin, and what was read of them.
+
+    `read`: the bytes of a string, the value of a whole number, the items of a block of a list (`kind` is "items").
+    `place`: in a list, the how-manieth item of their records they are.
+    """
+
+    kind: str
+    rows: Rows
+    at: Rows
+    read: Rows | Octets
+    place: int
+
+
 @dataclass
 class Walk:
     """Records of one batch under inspection. `bad`: not whole; `long`: not decided, to be judged alone.
 
-    `empty`: items without bytes met so far. `texts`: where strings stand (record, first byte, length), when asked for.
+    `empty`: items without bytes met so far. `met`: what was met in each field of the record; None: not asked for.
     """
 
     octets: Octets
@@ -39,16 +52,28 @@ class Walk:
     bad: Mask
     long: Mask
     empty: Rows
-    texts: list[tuple[Rows, Rows, Rows]] | None
+    met: dict[str, list[Met]] | None
     steps: int = 0
+    place: int = 0
+    _field: list[Met] = field(default_factory=list)
 
     @classmethod
-    def of(cls, octets: Octets, count: int, *, want_texts: bool = False) -> Self:
+    def of(cls, octets: Octets, count: int, *, keep: bool = False) -> Self:
         """Nothing found yet of `count` records."""
         padded = np.concatenate([octets, np.zeros(16, dtype=np.uint8)])
         words = np.ndarray((len(octets) + 8,), dtype="<u8", buffer=padded, strides=(1,))
         bad, long, empty = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, dtype=np.int64)
-        return cls(padded, words, bad, long, empty, [] if want_texts else None)
+        return cls(padded, words, bad, long, empty, {} if keep else None)
+
+    def enter(self, name: str) -> None:
+        """What is met from now on is in this field of the record."""
+        if self.met is not None:
+            self._field = self.met.setdefault(name, [])
+
+    def keep(self, kind: str, rows: Rows, at: Rows, read: Rows | Octets) -> None:
+        """Remembers values, when asked to."""
+        if self.met is not None:
+            self._field.append(Met(kind, rows, at, read, self.place))
 
     def fail(self, rows: Rows, where: Mask) -> None:
         """Marks records as not whole, but for those that were left undecided: they are not read from there on."""
@@ -61,22 +86,21 @@ class Walk:
         self.long[rows[~self.bad[rows]]] = True
 
 
-def walk_records(
-    schema: dict[str, Any], offsets: Rows, octets: Octets, *, want_texts: bool = False
-) -> tuple[Mask, Mask, list[tuple[Rows, Rows, Rows]]]:
-    """Masks of the records that are not whole and of those left undecided, and where strings stand when wanted."""
-    count = len(offsets) - 1
-    walk = Walk.of(octets, count, want_texts=want_texts)
-    for first in range(0, count, CHUNK):
+def walk_records(schema: dict[str, Any], begins: Rows, ends: Rows, octets: Octets, *, keep: bool = False) -> Walk:
+    """The records of a batch, walked to their ends: which are not whole, which left undecided, what was met in them."""
+    walk = Walk.of(octets, len(begins), keep=keep)
+    for first in range(0, len(begins), CHUNK):
         walk.steps = 0
-        rows = np.arange(first, min(first + CHUNK, count))
-        begin, end = offsets[rows].astype(np.int64), offsets[rows + 1].astype(np.int64)
-        stop = _walk(walk, schema, rows, begin, end)
-        walk.fail(rows, stop != end)
+        rows = np.arange(first, min(first + CHUNK, len(begins)))
+        at, end = begins[rows].astype(np.int64), ends[rows].astype(np.int64)
+        for each in schema["fields"]:
+            walk.enter(each["name"])
+            at = _walk(walk, each["type"], rows, at, end)
+        walk.fail(rows, at != end)
     if has_empty_items(schema):
         walk.bad |= walk.long
         walk.long[:] = False
-    return walk.bad, walk.long, walk.texts or []
+    return walk
 
 
 def cut_blocks(schema: dict[str, Any], starts: Rows, ends: Rows, counts: Rows, octets: Octets) -> list[Rows | None]:
@@ -117,7 +141,9 @@ def _walk(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
     if kind == "null":
         return at
     if kind == "boolean":
-        walk.fail(rows, _octet(walk, at) > 1)
+        found = _octet(walk, at)
+        walk.fail(rows, found > 1)
+        walk.keep(kind, rows, at, found)
         return at + 1
     if kind in ("long", "int", "enum"):
         return _number(walk, schema, kind, rows, at)
@@ -126,11 +152,11 @@ def _walk(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
         outside = (length < 0) | (length > end - at)
         walk.fail(rows, outside)
         length = np.where(outside, 0, length)
-        if walk.texts is not None and kind == "string":
-            walk.texts.append((rows, at, length))
+        walk.keep(kind, rows, at, length)
         return at + length
     size = FIXED_SIZE.get(kind) or int(schema["size"])
     walk.fail(rows, at + size > end)
+    walk.keep(kind, rows, at, at)
     return np.minimum(at + size, end + 1)
 
 
@@ -140,14 +166,13 @@ def _octet(walk: Walk, at: Rows) -> Octets:
 
 
 def _number(walk: Walk, schema: Any, kind: str, rows: Rows, at: Rows) -> Rows:
-    if kind == "long":
-        return _varint(walk, rows, at, value=False)[1]
-    number, at = _varint(walk, rows, at)
+    number, after = _varint(walk, rows, at, value=kind != "long" or walk.met is not None)
     if kind == "int":
         walk.fail(rows, (number < INT_MIN) | (number > INT_MAX))
-    else:
+    elif kind == "enum":
         walk.fail(rows, (number < 0) | (number >= len(schema["symbols"])))
-    return at
+    walk.keep(kind, rows, at, number)
+    return after
 
 
 def _varint(walk: Walk, rows: Rows, at: Rows, *, value: bool = True) -> tuple[Rows, Rows]:
@@ -162,20 +187,20 @@ def _varint(walk: Walk, rows: Rows, at: Rows, *, value: bool = True) -> tuple[Ro
     # low is a power of two: its exponent is exact in a double
     size = (np.frexp(low.astype(np.float64))[1] >> 3).astype(np.int64)
     longer = np.flatnonzero(low == 0)
+    if len(longer):
+        ninth, tenth = _octet(walk, at[longer] + 8), _octet(walk, at[longer] + 9)
+        size[longer] = np.where(ninth < 0x80, 9, 10)
+        walk.fail(rows[longer], (ninth >= 0x80) & (tenth > 1))
     number = np.zeros(len(at), dtype=np.int64)
     if value:
         bits = word & (low - np.uint64(1)) & np.uint64(0x7F7F7F7F7F7F7F7F)
         bits = (bits & np.uint64(0x007F007F007F007F)) | ((bits & np.uint64(0x7F007F007F007F00)) >> np.uint64(1))
         bits = (bits & np.uint64(0x00003FFF00003FFF)) | ((bits & np.uint64(0x3FFF00003FFF0000)) >> np.uint64(2))
         bits = (bits & np.uint64(0x000000000FFFFFFF)) | ((bits & np.uint64(0x0FFFFFFF00000000)) >> np.uint64(4))
+        if len(longer):
+            bits[longer] |= (ninth & np.uint64(0x7F)) << np.uint64(56)
+            bits[longer] |= np.where(ninth < 0x80, 0, tenth & 1).astype(np.uint64) << np.uint64(63)
         number = ((bits >> np.uint64(1)) ^ (np.uint64(0) - (bits & np.uint64(1)))).view(np.int64)
-    if len(longer):
-        ninth, tenth = _octet(walk, at[longer] + 8), _octet(walk, at[longer] + 9)
-        size[longer] = np.where(ninth < 0x80, 9, 10)
-        walk.fail(rows[longer], (ninth >= 0x80) & (tenth > 1))
-        # Beyond any length or count, whatever the lower bits are. Two's complement of the sign bit in bit 0.
-        far = np.int64(1) << np.int64(60)
-        number[longer] = np.where(walk.octets[at[longer]] & 1, -far, far)
     return number, at + size
 
 
@@ -200,14 +225,14 @@ def _blocks(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
     at = at.copy()
     left = np.zeros(len(rows), dtype=np.int64)
     active = np.arange(len(rows))
-    for _ in range(MOST_STEPS):
+    for step in range(MOST_STEPS):
         fresh = active[left[active] == 0]
         if len(fresh):
             count, after = _varint(walk, rows[fresh], at[fresh])
             sized = np.flatnonzero(count < 0)  # a negative number is followed by the bytes of the block
             if len(sized):
                 after[sized] = _varint(walk, rows[fresh[sized]], after[sized])[1]
-                count = np.abs(count)
+                count = np.abs(np.maximum(count, -MOST_ITEMS))  # the least number has no positive one
             if smallest:
                 room = np.maximum(end[fresh] - after, 0) // smallest
             else:
@@ -216,6 +241,7 @@ def _blocks(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
             outside = (count > room) | (after > end[fresh])
             walk.fail(rows[fresh], outside)
             at[fresh], left[fresh] = after, np.where(outside, 0, count)
+            walk.keep("items", rows[fresh], after, left[fresh])
             over = outside | (count == 0)
             if over.any():
                 done = np.zeros(len(rows), dtype=bool)
@@ -227,6 +253,7 @@ def _blocks(walk: Walk, schema: Any, rows: Rows, at: Rows, end: Rows) -> Rows:
         if walk.steps > MOST_STEPS_IN_ALL:
             break
         some, here, last = rows[active], at[active], end[active]
+        walk.place = step
         if item is None:
             here = _walk(walk, schema["values"], some, _walk(walk, "string", some, here, last), last)
         else:

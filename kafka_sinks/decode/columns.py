@@ -55,12 +55,27 @@ def present(values: pa.Array) -> Mask:
 
 
 def blank(values: pa.Array, rows: Mask) -> pa.Array:
-    """The array with nulls in the marked rows, which hold no bytes then."""
-    if not rows.any():
+    """The array with nulls in the marked rows; a text that is taken away leaves no bytes behind."""
+    there = present(values)
+    kept = there & ~rows
+    if not (there & rows).any():
         return values
-    if rows.all():
+    if not kept.any():
         return pa.nulls(len(values), values.type)
-    return pc.if_else(pa.array(rows), pa.scalar(None, values.type), values)
+    if pa.types.is_string(values.type) or pa.types.is_binary(values.type):
+        return _only(values, kept)
+    return pc.if_else(pa.array(kept), values, pa.scalar(None, values.type))
+
+
+def _only(values: pa.Array, rows: Mask) -> pa.Array:
+    """The texts or bytes of the marked rows, nulls in all others; Arrow's `if_else` keeps the bytes under a null."""
+    kept = values.filter(pa.array(rows))
+    places, _ = bounds(values)
+    ends = np.zeros(len(values) + 1, dtype=np.int32)
+    np.cumsum(np.where(rows, np.diff(places), 0), out=ends[1:])
+    return pa.Array.from_buffers(
+        values.type, len(values), [pa.array(rows).buffers()[1], pa.py_buffer(ends), kept.buffers()[2]]
+    )
 
 
 def one_array(values: pa.ChunkedArray) -> pa.Array:

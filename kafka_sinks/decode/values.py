@@ -11,17 +11,19 @@ microseconds below 10^17 (each reaches to the year 5138).
 """
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kafka_sinks.decode.columns import Column, blank, on_rows, one_array, present, query, replace, utf8
+from kafka_sinks.decode.columns import Column, blank, octet, on_rows, one_array, present, query, replace, utf8
 from kafka_sinks.decode.verdicts import Mask, Verdicts, rows_of, shown
 from kafka_sinks.schemas import TIMESTAMP, SchemaField
 
 SECONDS_BELOW, MILLIS_BELOW, MICROS_BELOW = 10**11, 10**14, 10**17
 DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 CLOCK = r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"
+WHOLE = "[+-]?[0-9]+"
+FRACTION = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+SURE_DIGITS = 18  # of a number that 64 bits surely hold
 PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 QUOTE, MINUS, OPEN_LIST = ord('"'), ord("-"), ord("[")
 WORDS = {"string": "text", "bool": "true or false", "date32[day]": "date (YYYY-MM-DD)", "double": "number"}
@@ -72,8 +74,7 @@ def _of_text(field: SchemaField, column: Column) -> pa.Array:
     if pa.types.is_boolean(kind):
         return pc.if_else(pc.equal(texts, "true"), True, pc.if_else(pc.equal(texts, "false"), False, None))
     if pa.types.is_floating(kind):
-        numbers = pl.Series(texts).cast(pl.Float64, strict=False).to_arrow()
-        return pc.if_else(pc.is_finite(numbers), numbers, None)
+        return _finite(_fractions(texts))
     if pa.types.is_list(kind):
         return _lists(texts if column.kinds is None else blank(texts, column.kinds != OPEN_LIST))
     if pa.types.is_date(kind):
@@ -109,12 +110,11 @@ def _of_native(field: SchemaField, values: pa.Array) -> pa.Array:
         return near.cast(pa.timestamp(theirs.unit, "UTC")).cast(kind, safe=False)  # digits beyond microseconds are cut
     if pa.types.is_floating(theirs):
         if pa.types.is_floating(kind):
-            numbers = values.cast(kind)
-            return pc.if_else(pc.is_finite(numbers), numbers, None)
+            return _finite(values.cast(kind))
         if pa.types.is_integer(kind):
-            whole = pl.Series(values).cast(pl.Float64)
-            fits = (whole == whole.floor()) & (whole.abs() < 2.0**53)
-            return pl.select(pl.when(fits).then(whole.cast(pl.Int64, strict=False))).to_series().to_arrow().cast(kind)
+            numbers = values.cast(pa.float64())
+            exact = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), min(2.0**53, _end(kind))))
+            return pc.if_else(exact, numbers, None).cast(kind)
     if pa.types.is_decimal(theirs) and pa.types.is_decimal(kind):
         return _of_text(field, Column(values.cast(pa.string())))
     if _is_list(theirs) and pa.types.is_list(kind):
@@ -160,18 +160,52 @@ def _texts(column: Column) -> pa.Array:
 
 
 def _integers(texts: pa.Array, kind: pa.DataType) -> pa.Array:
-    target = pl.Int32 if kind == pa.int32() else pl.Int64
-    numbers = pl.Series(texts).cast(target, strict=False).to_arrow()
+    """Whole numbers, also `1.0`."""
+    numbers = _whole(texts)
     left = rows_of(present(texts) & ~present(numbers))
     if len(left):
-        whole = pc.replace_substring_regex(texts.take(pa.array(left)), r"^([+-]?[0-9]+)\.0+$", r"\1")
-        numbers = replace(numbers, left, pl.Series(whole).cast(target, strict=False).to_arrow())
+        sql = f"try_cast(regexp_extract(x, '^({WHOLE})\\.0+$', 1) AS BIGINT)"
+        numbers = replace(numbers, left, _asked(texts.take(pa.array(left)), sql, pa.int64()))
+    if kind == pa.int64():
+        return numbers
+    fits = pc.and_(pc.greater_equal(numbers, -_end(kind)), pc.less(numbers, _end(kind)))
+    return pc.if_else(fits, numbers, None).cast(kind)
+
+
+def _end(kind: pa.DataType) -> int:
+    """The first whole number that is too large for the type."""
+    return int(2 ** (kind.bit_width - 1))
+
+
+def _whole(texts: pa.Array) -> pa.Array:
+    """Whole numbers of 64 bits, null where a text is none. Most are digits only, which Arrow reads by itself."""
+    digits = pc.fill_null(pc.ascii_is_decimal(texts), False).to_numpy(zero_copy_only=False)
+    size = pc.fill_null(pc.binary_length(texts), 0).to_numpy()
+    sure = digits & (size <= SURE_DIGITS)
+    numbers = blank(texts, ~sure).cast(pa.int64())
+    other = rows_of((digits & ~sure) | np.isin(octet(texts, 0), np.frombuffer(b"+-", dtype=np.uint8)))
+    if len(other):
+        sql = f"CASE WHEN regexp_full_match(x, '{WHOLE}') THEN try_cast(x AS BIGINT) END"
+        numbers = replace(numbers, other, _asked(texts.take(pa.array(other)), sql, pa.int64()))
     return numbers
+
+
+def _fractions(texts: pa.Array) -> pa.Array:
+    try:
+        return texts.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return _asked(
+            texts, f"CASE WHEN regexp_full_match(x, '{FRACTION}') THEN try_cast(x AS DOUBLE) END", pa.float64()
+        )
+
+
+def _finite(numbers: pa.Array) -> pa.Array:
+    return pc.if_else(pc.is_finite(numbers), numbers, None)
 
 
 def _times(texts: pa.Array, *, days: bool) -> pa.Array:
     """Times; with `days` also a date alone, which is its first moment in UTC."""
-    numbers = pl.Series(texts).cast(pl.Int64, strict=False).to_arrow()
+    numbers = _whole(texts)
     times = _epochs(numbers)
     left = rows_of(present(texts) & ~present(numbers))
     if not len(left):

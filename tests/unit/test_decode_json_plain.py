@@ -115,6 +115,18 @@ def test_a_record_with_an_odd_end_is_not_plain(end: str) -> None:
     assert plain_of([record.encode(), (record[:-1] + end).encode(), record.encode()]).tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("record", ["{x}", "{1}", "{,}"])
+def test_brackets_around_no_json_are_not_plain(record: str) -> None:
+    batch = [json.dumps(PLAIN), record, json.dumps(PLAIN)]
+    assert plain_of([each.encode() for each in batch]).tolist() == [True, False, True]
+
+
+def test_bytes_under_a_null_are_not_read() -> None:
+    texts = pa.array([json.dumps(PLAIN)] * 3)
+    hidden = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(b"\x05"), *texts.buffers()[1:]])
+    assert plain_records(SOURCES["impressions"], hidden)[0].tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize("turn", [3, 50, 100])
 def test_odd_records_in_turns_do_not_keep_the_others_from_being_read_as_plain(turn: int) -> None:
     batch = [json.dumps(PLAIN).encode() if number % turn else b"{bad" for number in range(5_000)]
