@@ -89,7 +89,7 @@ format: setup ## Format Python and SQL
 bench: setup ## The figures: landing, the service, a day of small commits, full build, one late event
 	@$(BIN)/python -m benchmarks
 
-bench-engines: setup-engines ## The figures of Spark beside ours: landing, and builds of 1 million and 10 million events
+bench-engines: setup-engines ## The figures of Spark (and of kafka-delta-ingest: KDI_BIN=path) beside ours: landing, builds of 1 and 10 million events
 	@$(BIN)/python -m benchmarks landing --peers
 	@$(BIN)/python -m benchmarks engines --impressions 422000
 	@$(BIN)/python -m benchmarks engines --impressions 4220000

@@ -1,13 +1,16 @@
 """All figures in one table: `python -m benchmarks`."""
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from ad_lakehouse.errors import ConfigurationError
 from benchmarks.commits import commits
 from benchmarks.follow import follow
+from benchmarks.kafka_delta_ingest import HINT, given_binary
 from benchmarks.landing import landing
 from benchmarks.measure import Measured
 from benchmarks.transform import DAYS, builds, history
@@ -15,12 +18,17 @@ from benchmarks.transform import DAYS, builds, history
 console = Console(width=140)
 
 
-def show_landing(rows: int, *, peers: bool) -> None:
+def show_landing(rows: int, *, peers: bool, kdi: str | None) -> None:
     table = Table(
         "landing", "rows", "MB/s", "rows/s", "of raw consume", "CPU s per M rows", "peak MB", header_style="bold"
     )
-    for topic in landing(rows, peers=peers):
-        steps = {"raw consume": topic.raw, "landed": topic.ours, "Spark Structured Streaming": topic.spark}
+    for topic in landing(rows, peers=peers, kdi=kdi):
+        steps = {
+            "raw consume": topic.raw,
+            "landed": topic.ours,
+            "Spark Structured Streaming": topic.spark,
+            "kafka-delta-ingest": topic.kdi,
+        }
         for name, each in steps.items():
             if each is None:
                 continue
@@ -34,6 +42,8 @@ def show_landing(rows: int, *, peers: bool) -> None:
                 f"{each.peak_bytes / 1e6:.0f}",
             )
     console.print(table)
+    if peers and not kdi:
+        console.print(HINT, highlight=False)
 
 
 def show_follow(rate: int) -> None:
@@ -99,7 +109,11 @@ def show_transform(impressions: int, engines: Sequence[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--rows", type=int, default=2_000_000, help="records of each landing measurement")
-    parser.add_argument("--peers", action="store_true", help="land by Spark, too; needs `make setup-engines`")
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help="land by Spark, too (needs `make setup-engines`), and by the kafka-delta-ingest that KDI_BIN names",
+    )
     parser.add_argument("--rate", type=int, default=50_000, help="records a second that the service lands")
     parser.add_argument("--commits", type=int, default=86_400, help="commits of the table that is maintained")
     parser.add_argument("--impressions", type=int, default=1_000_000, help="impressions of the history to build")
@@ -107,8 +121,12 @@ def main() -> None:
         "only", nargs="?", choices=["landing", "follow", "commits", "transform", "engines"], help="only this part"
     )
     given = parser.parse_args()
+    try:
+        kdi = given_binary(os.environ) if given.peers else None
+    except ConfigurationError as error:
+        parser.error(str(error))
     if given.only in (None, "landing"):
-        show_landing(given.rows, peers=given.peers)
+        show_landing(given.rows, peers=given.peers, kdi=kdi)
     if given.only in (None, "follow"):
         show_follow(given.rate)
     if given.only in (None, "commits"):

@@ -15,8 +15,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 import kafka_sinks
 from ad_lakehouse.demo.broker import KafkaBroker
+from benchmarks import kafka_delta_ingest
 from benchmarks.measure import Measured, measured
 from benchmarks.records import bid_requests, impressions, one_bad_in
+from kafka_sinks.sources import load_sources
 
 PARTITIONS = 3
 SCHEMA = Path(kafka_sinks.__file__).parent / "schemas" / "bid_requests.avsc"
@@ -60,10 +62,14 @@ class Landed:
     raw: Measured
     ours: Measured
     spark: Measured | None
+    kdi: Measured | None
 
 
-def landing(rows: int, *, peers: bool) -> list[Landed]:
-    """JSON impressions (all good, 1 % bad) and Avro bid requests; with `peers` Spark Structured Streaming, too."""
+def landing(rows: int, *, peers: bool, kdi: str | None) -> list[Landed]:
+    """JSON impressions (all good, 1 % bad) and Avro bid requests; with `peers` Spark Structured Streaming, too.
+
+    `kdi`: the binary of kafka-delta-ingest, which lands the good JSON; for Avro it needs a registry's server.
+    """
     results = []
     with tempfile.TemporaryDirectory() as folder, KafkaBroker() as broker:
         registry = Path(folder) / "registry"
@@ -87,8 +93,12 @@ def landing(rows: int, *, peers: bool) -> list[Landed]:
             if peers and not rejected:
                 table = f"{folder}/spark{number}"
                 spark = measured("benchmarks.spark_stream_once", table, broker.bootstrap, topic, source)
-            counts = {each.rows for each in (raw, ours, spark) if each is not None}
+            ingested = None
+            if kdi and source == "impressions" and not rejected:
+                table = f"{folder}/kdi{number}"
+                ingested = kafka_delta_ingest.land(kdi, table, broker.bootstrap, topic, load_sources()[source], rows)
+            counts = {each.rows for each in (raw, ours, spark, ingested) if each is not None}
             if counts != {rows}:
                 raise RuntimeError(f"{form}: published {rows}, but a step has {counts}")
-            results.append(Landed(form, size, raw, ours, spark))
+            results.append(Landed(form, size, raw, ours, spark, ingested))
     return results

@@ -49,10 +49,21 @@ def report(step: Callable[[], int]) -> None:
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
     peak = peak_of(os.getpid())  # ru_maxrss would begin with the peak of the process that started this one
-    for child in psutil.Process().children(recursive=True):
-        cpu += child.cpu_times().user + child.cpu_times().system
-        peak += peak_of(child.pid)
+    for child in psutil.Process().children():
+        of_child = used(child)
+        cpu += of_child[0]
+        peak += of_child[1]
     print(MARK + json.dumps(asdict(Measured(seconds, cpu, peak, rows))), flush=True)
+
+
+def used(process: psutil.Process) -> tuple[float, int]:
+    """CPU seconds and peak resident bytes of a running process with those it started; their peaks are added up."""
+    cpu, peak = 0.0, 0
+    for each in (process, *process.children(recursive=True)):
+        times = each.cpu_times()
+        cpu += times.user + times.system + times.children_user + times.children_system  # children: those that ended
+        peak += peak_of(each.pid)
+    return cpu, peak
 
 
 def peak_of(pid: int) -> int:
