@@ -6,6 +6,8 @@ Not here: reading records (consume.py), what has been landed (positions.py).
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +19,15 @@ from ad_lakehouse.settings import KafkaSettings
 
 LOGGER = logging.getLogger("kafka_sinks.librdkafka")
 Client = TypeVar("Client")
+CLIENT_SETTING = "AD_LAKEHOUSE_KAFKA__CLIENT"
+SASL_SETTING = "AD_LAKEHOUSE_KAFKA__SASL_PASSWORD"
 BOOTSTRAP_SETTING = "AD_LAKEHOUSE_KAFKA__BOOTSTRAP_SERVERS"
+FORBIDDEN = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+}
+LOOK_SECONDS = 0.2  # how often an unanswered question looks whether the broker has refused us meanwhile
 MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID, KafkaError.TOPIC_EXCEPTION}
 
 
@@ -25,6 +35,12 @@ class KafkaUnreachable(LakehouseError):
     """No broker answers, refuses us, or stopped answering. Nothing of the current batch was written."""
 
     exit_code = 20
+
+
+class KafkaRefused(KafkaUnreachable):
+    """A broker answers, but not to us: TLS, the password or our rights do not fit."""
+
+    exit_code = 46
 
 
 class TopicMissing(LakehouseError):
@@ -77,7 +93,7 @@ def connect(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) ->
         return kind(config)
     except (KafkaException, ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"Kafka client settings are wrong: {error}.", remedy="Correct AD_LAKEHOUSE_KAFKA__CLIENT."
+            f"Kafka client settings are wrong: {error}.", remedy=f"Correct {CLIENT_SETTING}."
         ) from None
 
 
@@ -87,7 +103,7 @@ class Cluster:
     def __init__(self, settings: KafkaSettings, timeout: float = 10.0) -> None:
         self._servers = settings.bootstrap_servers
         self._timeout = timeout
-        self._last_error = ""
+        self._last_error: KafkaError | None = None
         self._admin = connect(AdminClient, client_config(settings, self._remember))
 
     def topic(self, name: str) -> Topic:
@@ -95,7 +111,7 @@ class Cluster:
         cluster_id = self._answer(self._admin.describe_cluster(request_timeout=self._timeout)).cluster_id
         request = self._admin.describe_topics(TopicCollection([name]), request_timeout=self._timeout)
         try:
-            found = request[name].result()
+            found = self._result(request[name])
         except KafkaException as error:
             if error.args[0].code() in MISSING:
                 raise TopicMissing(
@@ -133,17 +149,54 @@ class Cluster:
 
     def _answer(self, future: Any) -> Any:
         try:
-            return future.result()
+            return self._result(future)
         except KafkaException as error:
             raise self._unreachable(error) from None
 
+    def _result(self, future: Future[Any]) -> Any:
+        """Raises `KafkaRefused` as soon as the broker has said no: librdkafka would go on asking."""
+        while True:
+            with suppress(TimeoutError):
+                return future.result(LOOK_SECONDS)
+            self._admin.poll(0)
+            if self._last_error is not None and (refused := refusal(self._servers, self._last_error)):
+                raise refused
+
     def _unreachable(self, error: KafkaException) -> KafkaUnreachable:
         self._admin.poll(0)  # delivers pending error callbacks: they name the cause (refused, unknown host, TLS)
-        cause = self._last_error or error.args[0].str()
-        return KafkaUnreachable(
-            f"Kafka at {self._servers} does not answer: {cause}.",
-            remedy=f"Check that the broker runs and that {BOOTSTRAP_SETTING} is right.",
+        cause = self._last_error or error.args[0]
+        return refusal(self._servers, cause) or KafkaUnreachable(
+            f"Kafka at {self._servers} does not answer: {cause.str()}.",
+            remedy=f"Check that the broker runs, that {BOOTSTRAP_SETTING} is right, and whether it wants TLS "
+            f'("security.protocol" in {CLIENT_SETTING}).',
         )
 
     def _remember(self, error: KafkaError) -> None:
-        self._last_error = error.str()
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or self._last_error is None:  # which tells no cause
+            self._last_error = error
+
+
+def refusal(servers: str, error: KafkaError) -> KafkaRefused | None:
+    """What a broker's no means for who has to set something; None when the error is no refusal."""
+    told = error.str()
+    if error.code() == KafkaError._AUTHENTICATION:
+        return KafkaRefused(
+            f"Kafka at {servers} does not accept the user or the password: {told}.",
+            remedy=f'Check "sasl.username", "sasl.mechanism" in {CLIENT_SETTING}, and the secret {SASL_SETTING}.',
+        )
+    if error.code() in FORBIDDEN:
+        return KafkaRefused(
+            f"Kafka at {servers} does not let this user do that: {told}.",
+            remedy="Grant it Describe and Read on the topics and the consumer group.",
+        )
+    if "certificate verify failed" in told:
+        return KafkaRefused(
+            f"The certificate of Kafka at {servers} is not trusted: {told}.",
+            remedy=f'"ssl.ca.location" in {CLIENT_SETTING} must name the certificate of the authority that signed it.',
+        )
+    if "certificate required" in told or "alert bad certificate" in told or "alert unknown ca" in told:
+        return KafkaRefused(
+            f"Kafka at {servers} wants a client certificate that it trusts: {told}.",
+            remedy=f'Set "ssl.certificate.location" and "ssl.key.location" in {CLIENT_SETTING}.',
+        )
+    return None
