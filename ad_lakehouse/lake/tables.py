@@ -145,6 +145,8 @@ class Lake:
                     # Old log entries are removed by maintenance, which knows what consumers still need; Spark would
                     # remove them with any checkpoint.
                     "delta.enableExpiredLogCleanup": "false",
+                    # Each commit reads all entries since the last one; with delta-rs' 100 that took half of its time
+                    "delta.checkpointInterval": "20",
                     **(properties or {}),
                 },
                 raise_if_key_not_exists=False,
