@@ -73,8 +73,13 @@ def _write(store: Any, day: date | None, rows: pa.Table, dictionary: Sequence[st
 
 
 def repeating(schema: pa.Schema) -> set[str]:
-    """The columns that are worth a dictionary: texts. Numbers and times are as small, and written faster, without."""
-    return {each.name for each in schema if pa.types.is_string(each.type) or pa.types.is_binary(each.type)}
+    """The Parquet columns that are worth a dictionary: texts. Numbers and times are written faster, and as small, without.
+
+    The texts of a list are a column of their own.
+    """
+    lists = {each.name: each.type.value_type for each in schema if pa.types.is_list(each.type)}
+    texts = {each.name for each in schema if pa.types.is_string(each.type) or pa.types.is_binary(each.type)}
+    return texts | {f"{name}.list.element" for name, kind in lists.items() if pa.types.is_string(kind)}
 
 
 def bounded(schema: pa.Schema) -> list[str]:
