@@ -73,9 +73,9 @@ def _write(store: Any, day: date | None, rows: pa.Table, dictionary: Sequence[st
 
 
 def repeating(schema: pa.Schema) -> set[str]:
-    """The Parquet columns that are worth a dictionary: texts. Numbers and times are written faster, and as small, without.
+    """The Parquet columns that are worth a dictionary: texts, those of a list in a column of their own.
 
-    The texts of a list are a column of their own.
+    Numbers and times are written faster, and as small, without.
     """
     lists = {each.name: each.type.value_type for each in schema if pa.types.is_list(each.type)}
     texts = {each.name for each in schema if pa.types.is_string(each.type) or pa.types.is_binary(each.type)}
