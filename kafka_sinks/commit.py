@@ -28,6 +28,7 @@ from ad_lakehouse.lake.data_files import DAY, write_files
 from ad_lakehouse.lake.log import BATCH_KEY
 from ad_lakehouse.lake.refusals import StoreRefused, causes, remedy
 from ad_lakehouse.lake.retention import retained_from
+from ad_lakehouse.lake.tables import check_ours
 
 ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
 MEND = "Make room or mend the store."
@@ -136,9 +137,14 @@ class BronzeTable:
 
     def refresh(self) -> None:
         """Opens the newest version. Raises `TableReplaced`."""
-        before, self._handle = self.version, self._lake.open(self.name)
-        if self._handle.metadata().id != self._id or self.version < before:
-            raise replaced(self.name)
+        if self._seal is not None and self._newest_entry() == self._seal:
+            # Only what is new of the log is read: of an object store all of it is two requests for each entry
+            self._handle.update_incremental()
+            check_ours(self._handle, str(self.name))
+        else:
+            before, self._handle = self.version, self._lake.open(self.name)
+            if self._handle.metadata().id != self._id or self.version < before:
+                raise replaced(self.name)
         self._seal = self._newest_entry()
 
     def _newest_entry(self) -> tuple[str | None, datetime] | None:
