@@ -9,6 +9,7 @@ STAMP := $(VENV)/.installed
 ENGINES_STAMP := $(VENV)/.installed-engines
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off --no-deps
 SPARK_PARTS = $(BIN)/python -m ad_lakehouse.dbt_spark.artefacts
+S3_STORE = $(BIN)/python tests/s3_server.py
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
@@ -59,7 +60,7 @@ build: setup ## Build the marts of the lake ($$AD_LAKEHOUSE_LAKE, default: the d
 test: setup ## All tests, with a real Kafka broker and Dagster instance
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/engines
 
-test-engines: setup-engines ## The models on Apache Spark beside DuckDB, about 12 minutes; needs Java 17 to 25
+test-engines: setup-engines ## Apache Spark beside DuckDB, a lake on an S3-compatible store, about 14 minutes; needs Java 17 to 25, Go
 	@# 15: only Java is missing. Without a part the tests are skipped, in CI they fail, so CI ends here.
 	@$(SPARK_PARTS) \
 	  || { test $$? = 15 && test "$${CI:-}" = true && test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
@@ -67,7 +68,8 @@ test-engines: setup-engines ## The models on Apache Spark beside DuckDB, about 1
 	    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y openjdk-17-jre-headless > /dev/null \
 	    && $(SPARK_PARTS); } \
 	  || test "$${CI:-}" != true
-	@echo "Testing the models on Apache Spark (about 12 minutes) …"
+	@$(S3_STORE) || test "$${CI:-}" != true
+	@echo "Testing the models on Apache Spark, and a lake on an S3-compatible store (about 14 minutes) …"
 	@$(BIN)/python -m pytest tests/engines
 
 soak: setup ## The landing service under load and faults at random: MINUTES=30 by default, SEED=… to repeat

@@ -134,10 +134,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="ignore")
 
     lake: str = Field("lake", description="Folder or URL (s3://…) of the lake")
-    storage_options: dict[str, str] = Field(default_factory=dict, description="Passed to the object store")
+    storage_options: dict[str, str] = Field(
+        default_factory=dict, repr=False, description="Passed to the object store; some are secrets"
+    )
     drop_folder: str | None = Field(None, description="Folder or URL (s3://…) of a prefix watched for files to land")
     drop_storage_options: dict[str, str] | None = Field(
-        None, description="Passed to the object store of the drop folder; those of the lake when not set"
+        None, repr=False, description="Passed to the object store of the drop folder; those of the lake when not set"
     )
     contracts: Path | None = Field(None, description="Folder <layer>/<table>.yml of contracts in place of the built-in")
     freshness: Path | None = Field(None, description="YAML of freshness windows laid over the built-in ones")

@@ -10,7 +10,6 @@ fresh handle; therefore the handle that writes is the one the transactions are r
 
 import contextlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -27,10 +26,13 @@ from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.data_files import DAY, write_files
 from ad_lakehouse.lake.log import BATCH_KEY
+from ad_lakehouse.lake.refusals import StoreRefused, causes, remedy
 from ad_lakehouse.lake.retention import retained_from
+from ad_lakehouse.lake.tables import check_ours
 
 ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+MEND = "Make room or mend the store."
+GOES_ON = "Then land again: it goes on behind the last commit."
 SPREAD = ("event_id",)  # texts that do not repeat
 
 
@@ -70,17 +72,12 @@ def refused_as_write_failed(name: TableName) -> Iterator[None]:
     """What a store or a table's log refuses while it is entered, as `WriteFailed`."""
     try:
         yield
+    except StoreRefused as error:
+        raise WriteFailed(error.message, remedy=f"{error.remedy or MEND} {GOES_ON}") from None
     except (DeltaError, OSError, StoreError) as error:  # a full disk, an object store that is away
         raise WriteFailed(
-            f"{name} could not be read or written: {causes(error)}.",
-            remedy="Make room or mend the store, then land again: it goes on behind the last commit.",
-        ) from error
-
-
-def causes(error: Exception) -> str:
-    """What a store says of itself, in one line: delta-rs draws each cause on a line of its own, obstore adds a dump."""
-    told = COLOUR.sub("", str(error)).split("\n\n")[0]
-    return ": ".join(line for each in told.splitlines() if (line := each.strip(" \u21b3")))
+            f"{name} could not be read or written: {causes(error)}.", remedy=f"{remedy(error, MEND)} {GOES_ON}"
+        ) from None  # Dagster would show all of a store's answer, which may repeat secrets of the request
 
 
 @dataclass(frozen=True)
@@ -140,9 +137,14 @@ class BronzeTable:
 
     def refresh(self) -> None:
         """Opens the newest version. Raises `TableReplaced`."""
-        before, self._handle = self.version, self._lake.open(self.name)
-        if self._handle.metadata().id != self._id or self.version < before:
-            raise replaced(self.name)
+        if self._seal is not None and self._newest_entry() == self._seal:
+            # Only what is new of the log is read: of an object store all of it is two requests for each entry
+            self._handle.update_incremental()
+            check_ours(self._handle, str(self.name))
+        else:
+            before, self._handle = self.version, self._lake.open(self.name)
+            if self._handle.metadata().id != self._id or self.version < before:
+                raise replaced(self.name)
         self._seal = self._newest_entry()
 
     def _newest_entry(self) -> tuple[str | None, datetime] | None:

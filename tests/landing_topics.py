@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import duckdb
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import TableLog
+from ad_lakehouse.lake.views import connect
 from ad_lakehouse.settings import KafkaSettings, LandingSettings, Settings
 from kafka_sinks.sources import Source, load_sources
 
@@ -157,10 +157,10 @@ def rows(lake: Lake, columns: str, name: TableName = IMPRESSIONS, where: str = "
     files = lake.open(name).file_uris()
     if not files:
         return []
-    connection = duckdb.connect()
-    connection.execute("set timezone = 'UTC'")
     source = "read_parquet($files, hive_partitioning=true, hive_types={'event_date': date}, union_by_name=true)"
-    return connection.execute(f"select {columns} from {source} where {where} order by all", {"files": files}).fetchall()
+    query = f"select {columns} from {source} where {where} order by all"
+    with connect(lake) as connection:
+        return connection.execute(query, {"files": files}).fetchall()
 
 
 def landed_records(lake: Lake, topic: str, name: TableName = IMPRESSIONS) -> Counter[tuple[int, int]]:

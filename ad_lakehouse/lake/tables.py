@@ -5,7 +5,7 @@ Not here: reading commits (log.py), writing rows (the packages that own them).
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,9 +17,11 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import BaseError as StoreError
 from obstore.store import from_url
 
 from ad_lakehouse.errors import ConfigurationError, ForeignTable, NewerFormat, UnreadableTable
+from ad_lakehouse.lake.refusals import refused
 
 FORMAT = 1  # raise when older code must not touch what this code writes
 FORMAT_PROPERTY = "ad_lakehouse.format"
@@ -55,7 +57,7 @@ class Lake:
     """
 
     root: str
-    storage_options: Mapping[str, str] = field(default_factory=dict)
+    storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # some are secrets
 
     def __post_init__(self) -> None:
         if "://" not in self.root and set(self.root) & set("%[]*?"):
@@ -84,25 +86,38 @@ class Lake:
         return "/".join([*(["_dev", dev] if dev else []), name.layer, name.table])
 
     def tables(self, dev: str | None = None) -> list[TableName]:
-        """Every table that exists, found by its log folder."""
+        """Every table that exists, found by its log folder. Raises `StoreRefused`."""
         if self.is_local and not Path(self.root).is_dir():
             return []
         store = self.store()
         base = f"_dev/{dev}/" if dev else ""
         found: list[TableName] = []
-        for layer in LAYERS:
-            folders = obstore.list_with_delimiter(store, f"{base}{layer}/")["common_prefixes"]
-            found += [
-                TableName(layer, folder.rstrip("/").rsplit("/", 1)[-1])
-                for folder in folders
-                if obstore.list_with_delimiter(store, f"{folder}/_delta_log/")["objects"]
-            ]
+        with self._refused(f"Lake {self.url}"):
+            for layer in LAYERS:
+                folders = obstore.list_with_delimiter(store, f"{base}{layer}/")["common_prefixes"]
+                found += [
+                    TableName(layer, folder.rstrip("/").rsplit("/", 1)[-1])
+                    for folder in folders
+                    if obstore.list_with_delimiter(store, f"{folder}/_delta_log/")["objects"]
+                ]
         return sorted(found)
 
+    def _refused(self, where: str) -> AbstractContextManager[None]:
+        """What an object store refuses, as `StoreRefused`; a disk's own errors stay as they are."""
+        return nullcontext() if self.is_local else refused(where)
+
     def store(self, *below: str) -> Any:
-        """The object store of the root, or of a folder below it."""
+        """The object store of the root, or of a folder below it. Raises `ConfigurationError` for what it cannot be."""
         url = "/".join([self.url, *below])
-        return from_url(url) if self.is_local else from_url(url, **self.object_store_options())
+        if self.is_local:
+            return from_url(url)
+        try:
+            return from_url(url, **self.object_store_options())
+        except StoreError as error:  # nothing has been asked yet
+            raise ConfigurationError(
+                f"{self.url} is no object store with its storage options: {str(error).splitlines()[0]}",
+                remedy="Correct the address or that option; docs/object-store.md names those that are needed.",
+            ) from None
 
     def object_store_options(self) -> dict[str, dict[str, Any]]:
         """The storage options as obstore takes them: those of the HTTP client apart, else it panics."""
@@ -162,9 +177,10 @@ class Lake:
         """Opens a table of ours.
 
         Raises `TableNotFoundError` when it is not there, `ForeignTable`, `NewerFormat` or `UnreadableTable`
-        when it is not one that this code may touch.
+        when it is not one that this code may touch, `StoreRefused` when its object store does not let us in.
         """
-        table = DeltaTable(self.uri(name, dev), version=version, storage_options=dict(self.storage_options))
+        with self._refused(f"{name} at {self.uri(name, dev)}"):
+            table = DeltaTable(self.uri(name, dev), version=version, storage_options=dict(self.storage_options))
         check_ours(table, str(name))
         return table
 

@@ -1,7 +1,7 @@
-"""Fixtures of the tests on Apache Spark, beside DuckDB on the same small lakes.
+"""Fixtures of the tests on Apache Spark, beside DuckDB on the same small lakes, and on an S3-compatible store.
 
 What builds a lake by hand and what the models should give is that of tests/dbt. Run by `make test-engines`; where
-Spark can't be had the tests are skipped with the reason, in CI they fail.
+Spark or the store can't be had their tests are skipped with the reason, in CI they fail.
 """
 
 import json
@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "dbt"))
 
+from s3_server import S3Server, StoreMissing
 from small_lake import SmallLake
 
 from ad_lakehouse.dbt_delta.run import environment
@@ -26,7 +27,21 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
+def store(unavailable: Callable[[str], None]) -> Iterator[S3Server]:
+    """One real S3-compatible store for the whole session. Tests use folders of their own in its bucket `lake`."""
+    try:
+        server = S3Server()
+    except StoreMissing as error:
+        unavailable(str(error))
+        return
+    try:
+        yield server.start()
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory, unavailable: Callable[[str], None]) -> Iterator[None]:
     """Spark can be had; its session starts with the first build and serves all tests."""
     try:

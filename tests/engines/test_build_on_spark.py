@@ -24,6 +24,8 @@ from ad_lakehouse.lake.log import TableLog
 from ad_lakehouse.lake.retention import retain
 from ad_lakehouse.lake.writer import WRITER, NotTheWriter, hand_over
 
+pytestmark = pytest.mark.usefixtures("spark")
+
 SEED = 3
 DAY = "`bronze.impressions[0..0]`"
 ON_SPARK = SAME_DAY.replace('"', "`")

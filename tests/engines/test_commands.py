@@ -21,6 +21,8 @@ from ad_lakehouse.lake import TableName
 from ad_lakehouse.lake.log import TableLog
 from ad_lakehouse.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("spark")
+
 BIN = Path(sys.executable).parent
 
 

@@ -9,6 +9,8 @@ from bronze_lake import MODELS, BronzeLake, Traffic
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.lake.log import TableLog
 
+pytestmark = pytest.mark.usefixtures("spark")
+
 SOURCES = ("impressions", "clicks", "conversions", "bid_requests")
 SEED = 11
 

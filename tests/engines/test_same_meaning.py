@@ -29,6 +29,8 @@ from ad_lakehouse.dbt_spark.types import arrow_type
 from ad_lakehouse.lake.views import connect, duckdb_type
 from ad_lakehouse.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("spark")
+
 LARGEST = 2**63 - 1  # a bigint
 WIDEST = 10**38 - 1
 BILLION = 1_000_000_000
