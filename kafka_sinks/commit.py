@@ -113,6 +113,7 @@ class BronzeTable:
         self.name = name
         self.conflicts = 0  # commits that another writer was before
         self._lake, self._schema = lake, schema
+        self._landed: dict[str, int | None] = {}  # of the open version; delta-rs reads the log for each question
         # Rows whose commit failed, and their files: when they are landed again, the files are not written again
         self._written: tuple[pa.Table, Sequence[AddAction]] | None = None
         with refused_as_write_failed(name):
@@ -132,11 +133,13 @@ class BronzeTable:
 
     def landed(self, app_id: str) -> int | None:
         """The transaction version of an app id in the open version; None when it has landed nothing."""
-        version = self._handle.transaction_version(app_id)
-        return None if version is None else int(version)
+        if app_id not in self._landed:
+            self._landed[app_id] = self._handle.transaction_version(app_id)
+        return self._landed[app_id]
 
     def refresh(self) -> None:
         """Opens the newest version. Raises `TableReplaced`."""
+        self._landed.clear()
         if self._seal is not None and self._newest_entry() == self._seal:
             # Only what is new of the log is read: of an object store all of it is two requests for each entry
             self._handle.update_incremental()
@@ -207,6 +210,7 @@ class BronzeTable:
         return True
 
     def _commit(self, files: Sequence[AddAction], commit: Commit, note: Mapping[str, Any]) -> None:
+        before = self.version
         self._handle.create_write_transaction(
             list(files),
             "append",
@@ -218,6 +222,10 @@ class BronzeTable:
             ),
         )
         self._handle.update_incremental()  # the call leaves the handle at the version it was opened with
+        if self.version == before + 1:  # nobody has committed between
+            self._landed |= {each.app_id: each.version for each in commit.deliveries}
+        else:
+            self._landed.clear()
         self._seal = self._newest_entry()
 
     def _evolve(self) -> None:
