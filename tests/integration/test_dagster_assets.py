@@ -5,24 +5,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster_lake import DagsterLake, checks, clicks_and_conversions, impressions, metadata, target_in
+from dagster_lake import DagsterLake, checks, clicks_and_conversions, impressions, metadata
 
 from ad_lakehouse.files.drop import Dropped, LocalFolder
 from ad_lakehouse.lake import TableName
 
+pytestmark = pytest.mark.usefixtures("target")
 EVENTS = ("bronze.impressions", "bronze.clicks", "bronze.conversions", "quality.ledger")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with target_in(tmp_path_factory.getbasetemp() / "dagster_target"):
-        yield
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:  # a real one, its storage in memory
-        yield found
 
 
 @pytest.fixture

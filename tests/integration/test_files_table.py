@@ -36,7 +36,9 @@ def folder(tmp_path: Path) -> Path:
     return drop
 
 
-def land(lake: Lake, folder: str | Path | DropFolder, settle_seconds: float = 0.0, **landing: Any) -> dict[str, FileReport]:
+def land(
+    lake: Lake, folder: str | Path | DropFolder, settle_seconds: float = 0.0, **landing: Any
+) -> dict[str, FileReport]:
     settings = Settings(landing=LandingSettings(**landing))
     reports = land_files(lake, load_sources(), folder, settings, settle_seconds=settle_seconds)
     return {report.path: report for report in reports}
