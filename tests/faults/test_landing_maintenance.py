@@ -15,11 +15,11 @@ from landing_oracle import check, wait_and_check
 from landing_service import Worker, ended, wait_landed
 from landing_topics import (
     IMPRESSIONS,
+    filled_topic,
     impression,
     impressions_from,
     landed_records,
     load,
-    new_topic,
     publish,
     settings_for,
     wait_until,
@@ -37,9 +37,7 @@ EIGHT_DAYS = 8 * 86_400
 
 @pytest.fixture
 def topic(kafka) -> str:
-    name = new_topic(kafka.bootstrap)
-    publish(kafka.bootstrap, name, [impression(i) if i % 9 else b"{bad" for i in range(RECORDS)])
-    return name
+    return filled_topic(kafka.bootstrap, RECORDS)
 
 
 @pytest.fixture
