@@ -18,6 +18,7 @@ from kafka_sinks.cluster import Cluster, TopicMissing
 from kafka_sinks.commit import refused_as_write_failed
 from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import Source, bronze_schema, load_sources
+from kafka_sinks.table_changed import accept_restore
 from kafka_sinks.topic_run import LandReport
 
 
@@ -88,6 +89,8 @@ def land_all(
     if absent and only:
         raise absent[0]
     create_tables(lake, sources)
+    for source in sources.values() if accept_loss else ():  # files are landed into the same tables
+        accept_restore(lake, TableName("bronze", source.name))
     report = LandedAll(absent=[each.message for each in absent])
     if drop is not None:
         settle = settings.landing.settle_seconds if settle_seconds is None else settle_seconds

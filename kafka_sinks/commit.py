@@ -28,6 +28,7 @@ from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.data_files import DAY, write_files
 from ad_lakehouse.lake.log import BATCH_KEY
 from ad_lakehouse.lake.retention import retained_from
+from kafka_sinks.table_changed import refuse_restored, replaced
 
 ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -50,19 +51,6 @@ class WriteFailed(LakehouseError):
     """The table's storage refuses to be written or read: a full disk, no permission, an object store that is away."""
 
     exit_code = 19
-
-
-class TableReplaced(LakehouseError):
-    """Another table, or an older copy of it, was put in the table's place while it was landed."""
-
-    exit_code = 35
-
-
-def replaced(name: TableName) -> TableReplaced:
-    return TableReplaced(
-        f"{name} was replaced while it was landed.",
-        remedy="Nothing was written to the new table. Land again: it goes on at that table's position.",
-    )
 
 
 @contextlib.contextmanager
@@ -111,7 +99,7 @@ class BronzeTable:
     def __init__(self, lake: Lake, name: TableName, schema: pa.Schema, description: str = "") -> None:
         """Creates the table when it is not there, and adds columns that the source has got since.
 
-        Raises `SchemaConflict`, `WriteFailed`.
+        Raises `SchemaConflict`, `WriteFailed`, `TableRestored`.
         """
         self.name = name
         self.conflicts = 0  # commits that another writer was before
@@ -122,6 +110,7 @@ class BronzeTable:
             self._handle = lake.create(name, schema, partition_by=[DAY], description=description)
             self._store = lake.store(name.layer, name.table)
             self._id, self._seal = self._handle.metadata().id, self._newest_entry()
+            refuse_restored(lake, name, self.version)
             self._evolve()
 
     @property
@@ -139,10 +128,11 @@ class BronzeTable:
         return None if version is None else int(version)
 
     def refresh(self) -> None:
-        """Opens the newest version. Raises `TableReplaced`."""
+        """Opens the newest version. Raises `TableReplaced`, `TableRestored`."""
         before, self._handle = self.version, self._lake.open(self.name)
         if self._handle.metadata().id != self._id or self.version < before:
             raise replaced(self.name)
+        refuse_restored(self._lake, self.name, self.version)
         self._seal = self._newest_entry()
 
     def _newest_entry(self) -> tuple[str | None, datetime] | None:
@@ -165,7 +155,7 @@ class BronzeTable:
         """Commits what `prepare` leaves of a batch when it sees the table; None when that is nothing.
 
         `prepare` is called again, with a newer table, whenever another writer was first. Raises `CommitContended`
-        after many such losses, `WriteFailed`, `TableReplaced`.
+        after many such losses, `WriteFailed`, `TableReplaced`, `TableRestored`.
         """
         for _ in range(ATTEMPTS):
             with refused_as_write_failed(self.name):
@@ -205,6 +195,7 @@ class BronzeTable:
         return True
 
     def _commit(self, files: Sequence[AddAction], commit: Commit, note: Mapping[str, Any]) -> None:
+        before = self.version
         self._handle.create_write_transaction(
             list(files),
             "append",
@@ -216,6 +207,8 @@ class BronzeTable:
             ),
         )
         self._handle.update_incremental()  # the call leaves the handle at the version it was opened with
+        if self.version > before + 1:  # others committed before or behind ours
+            refuse_restored(self._lake, self.name, self.version)
         self._seal = self._newest_entry()
 
     def _evolve(self) -> None:
