@@ -56,9 +56,9 @@ def refuse_restored(lake: Lake, name: TableName, version: int) -> None:
     """Raises `TableRestored` when rows that were landed are not in this version because of a restore."""
     found = restored(TableLog(lake, name), version)
     if found is not None:
-        lost = f"behind version {found.kept}" if found.kept is not None else "ever"
+        lost = "all that landed" if found.kept is None else f"what landed behind version {found.kept}"
         raise TableRestored(
-            f"{name} was restored by its version {found.at}: what landed {lost} up to version {found.landed} is gone, "
+            f"{name} was restored by its version {found.at}: {lost} up to version {found.landed} is gone, "
             "and the positions are behind it.",
             remedy=f"Nothing was landed since. Bring it back by a restore to version {found.landed} or later, or "
             "accept the loss with `ad-lakehouse land --accept-loss`; the ledger goes on telling what is missing.",
