@@ -30,7 +30,7 @@ class TableReplaced(LakehouseError):
 class TableRestored(LakehouseError):
     """A restore took away rows that were landed; the positions stay behind them."""
 
-    exit_code = 38
+    exit_code = 39
 
 
 @dataclass(frozen=True)
