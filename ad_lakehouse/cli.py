@@ -63,7 +63,8 @@ def land(
     ] = None,
     source: Annotated[list[str] | None, typer.Option(help="Only this source; may be repeated")] = None,
     accept_loss: Annotated[
-        bool, typer.Option(help="Go on behind records that expired before they landed; the ledger keeps the gap")
+        bool,
+        typer.Option(help="Go on behind what expired before it landed, or a restore took away; the ledger tells"),
     ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Do not stop: land the topics as records come")] = False,
     max_age: Annotated[

@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from ad_lakehouse.errors import ConfigurationError, LakehouseError
-from ad_lakehouse.files.drop import drop_folder
-from ad_lakehouse.files.landing import FileReport, land_files
+from ad_lakehouse.files.drop import DropFolder, drop_folder
+from ad_lakehouse.files.landing import land_files
+from ad_lakehouse.files.report import FileReport
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.data_files import DAY
 from ad_lakehouse.settings import Settings
@@ -17,6 +18,7 @@ from kafka_sinks.cluster import Cluster, TopicMissing
 from kafka_sinks.commit import refused_as_write_failed
 from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import Source, bronze_schema, load_sources
+from kafka_sinks.table_changed import accept_restore
 from kafka_sinks.topic_run import LandReport
 
 
@@ -67,7 +69,7 @@ def land_all(
     lake: Lake,
     settings: Settings,
     *,
-    folder: str | None = None,
+    folder: str | DropFolder | None = None,
     topics: bool = True,
     only: Collection[str] | None = None,
     accept_loss: bool = False,
@@ -82,17 +84,18 @@ def land_all(
     """
     every = load_sources(settings.landing.sources)
     sources = selected(every, only)
-    if folder is not None:
-        drop_folder(folder, settings.drop_options)
+    drop = None if folder is None else drop_folder(folder, settings.drop_options)
     present, absent = existing_topics(sources, settings) if topics else ([], [])
     if absent and only:
         raise absent[0]
     create_tables(lake, sources)
+    for source in sources.values() if accept_loss else ():  # files are landed into the same tables
+        accept_restore(lake, TableName("bronze", source.name))
     report = LandedAll(absent=[each.message for each in absent])
-    if folder is not None:
+    if drop is not None:
         settle = settings.landing.settle_seconds if settle_seconds is None else settle_seconds
         report.files = land_files(
-            lake, every, folder, settings, only=only or None, settle_seconds=settle, progress=on_file
+            lake, every, drop, settings, only=only or None, settle_seconds=settle, progress=on_file
         )
     for source in present:
         try:

@@ -77,6 +77,10 @@ class Growing:
         self._chunks = [chunk for chunk in (without(each, partitions) for each in self._chunks) if len(chunk)]
         self.rows, self.nbytes = sum(map(len, self._chunks)), sum(chunk.nbytes for chunk in self._chunks)
 
+    def room(self, most_bytes: int) -> int:
+        """How many records of the usual size fit below so many bytes; at least one."""
+        return max(1, (most_bytes - self.nbytes) // self.typical)
+
     def add(self, records: list[Message], ends: Mapping[int, int] | None = None) -> None:
         """Records behind the positions and below `ends` (exclusive, by partition); moves the positions."""
         chunk = as_batch(records, self.positions, ends or {})
@@ -88,8 +92,9 @@ class Growing:
         self.typical = max(1, self.nbytes // self.rows)
         self._touch()
 
-    def reach(self, partition: int, offset: int) -> None:
-        """Moves a position over offsets that hold no record."""
+    def reach(self, partition: int, offset: int, ends: Mapping[int, int] | None = None) -> None:
+        """Moves a position over offsets that hold no record, up to the end of those that has one."""
+        offset = min(offset, (ends or {}).get(partition, offset))
         if offset > self.positions.get(partition, offset):
             self.positions[partition] = offset
             self._touch()

@@ -29,6 +29,7 @@ from ad_lakehouse.lake.log import BATCH_KEY
 from ad_lakehouse.lake.refusals import StoreRefused, causes, remedy
 from ad_lakehouse.lake.retention import retained_from
 from ad_lakehouse.lake.tables import check_ours
+from kafka_sinks.table_changed import refuse_restored, replaced
 
 ATTEMPTS = 50  # each lost attempt is another writer's success: many sinks at once need many
 MEND = "Make room or mend the store."
@@ -52,19 +53,6 @@ class WriteFailed(LakehouseError):
     """The table's storage refuses to be written or read: a full disk, no permission, an object store that is away."""
 
     exit_code = 19
-
-
-class TableReplaced(LakehouseError):
-    """Another table, or an older copy of it, was put in the table's place while it was landed."""
-
-    exit_code = 35
-
-
-def replaced(name: TableName) -> TableReplaced:
-    return TableReplaced(
-        f"{name} was replaced while it was landed.",
-        remedy="Nothing was written to the new table. Land again: it goes on at that table's position.",
-    )
 
 
 @contextlib.contextmanager
@@ -108,7 +96,7 @@ class BronzeTable:
     def __init__(self, lake: Lake, name: TableName, schema: pa.Schema, description: str = "") -> None:
         """Creates the table when it is not there, and adds columns that the source has got since.
 
-        Raises `SchemaConflict`, `WriteFailed`.
+        Raises `SchemaConflict`, `WriteFailed`, `TableRestored`.
         """
         self.name = name
         self.conflicts = 0  # commits that another writer was before
@@ -120,6 +108,7 @@ class BronzeTable:
             self._handle = lake.create(name, schema, partition_by=[DAY], description=description)
             self._store = lake.store(name.layer, name.table)
             self._id, self._seal = self._handle.metadata().id, self._newest_entry()
+            refuse_restored(lake, name, self.version)
             self._evolve()
 
     @property
@@ -138,7 +127,7 @@ class BronzeTable:
         return self._landed[app_id]
 
     def refresh(self) -> None:
-        """Opens the newest version. Raises `TableReplaced`."""
+        """Opens the newest version. Raises `TableReplaced`, `TableRestored`."""
         self._landed.clear()
         if self._seal is not None and self._newest_entry() == self._seal:
             # Only what is new of the log is read: of an object store all of it is two requests for each entry
@@ -148,6 +137,7 @@ class BronzeTable:
             before, self._handle = self.version, self._lake.open(self.name)
             if self._handle.metadata().id != self._id or self.version < before:
                 raise replaced(self.name)
+        refuse_restored(self._lake, self.name, self.version)
         self._seal = self._newest_entry()
 
     def _newest_entry(self) -> tuple[str | None, datetime] | None:
@@ -170,7 +160,7 @@ class BronzeTable:
         """Commits what `prepare` leaves of a batch when it sees the table; None when that is nothing.
 
         `prepare` is called again, with a newer table, whenever another writer was first. Raises `CommitContended`
-        after many such losses, `WriteFailed`, `TableReplaced`.
+        after many such losses, `WriteFailed`, `TableReplaced`, `TableRestored`.
         """
         for _ in range(ATTEMPTS):
             with refused_as_write_failed(self.name):
@@ -222,10 +212,11 @@ class BronzeTable:
             ),
         )
         self._handle.update_incremental()  # the call leaves the handle at the version it was opened with
-        if self.version == before + 1:  # nobody has committed between
+        if self.version == before + 1:
             self._landed |= {each.app_id: each.version for each in commit.deliveries}
-        else:
+        else:  # others committed before or behind ours
             self._landed.clear()
+            refuse_restored(self._lake, self.name, self.version)
         self._seal = self._newest_entry()
 
     def _evolve(self) -> None:

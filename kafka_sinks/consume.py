@@ -1,13 +1,14 @@
 """Reading a topic from Kafka: the consumer and what it tells.
 
-Belongs here: the client and its memory, events that are no records. Not here: records as columns (batch.py), which
-offsets (read_ranges.py, member.py).
+Belongs here: the client and its memory, events that are no records, being stopped. Not here: records as columns
+(batch.py), which offsets, and when a batch is handed on (read_ranges.py, member.py).
 
 Kafka's committed offsets are never read: the table's log says where to go on. Under `read_committed` a partition's
 end shows as an end-of-partition event, whose offset lies behind transaction markers, aborted records and offsets
 that compaction removed; so the position passes over them.
 """
 
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.settings import KafkaSettings
+from kafka_sinks.batch import Growing
 from kafka_sinks.cluster import MISSING, Cluster, Topic, client_config, connect
 from kafka_sinks.memory import RARE_COLLECTION
 from kafka_sinks.positions import Gap, position_lost
@@ -38,6 +40,7 @@ class TopicConsumer:
     def __init__(self, settings: KafkaSettings, cluster: Cluster, topic: Topic, **config: Any) -> None:
         self.cluster, self.topic = cluster, topic
         self.last_error = ""
+        self.stopped = threading.Event()
         self.consumer = connect(
             Consumer,
             client_config(settings, self._remember)
@@ -64,6 +67,22 @@ class TopicConsumer:
     def __exit__(self, *_: object) -> None:
         RARE_COLLECTION.__exit__()
         self.consumer.close()
+
+    def stop(self) -> None:
+        """Ends the reading at its next look, whichever thread reads."""
+        self.stopped.set()
+
+    def read(self, growing: Growing, at_most: int, ends: Mapping[int, int] | None = None) -> bool:
+        """Adds what has come to the batch: up to so many records, or `CHUNK`, below `ends` (exclusive, by partition).
+
+        Returns whether anything came; the messages go at once, a batch holds copies. Raises what `poll` raises.
+        """
+        records, reached = self.poll(max(1, min(CHUNK, at_most)))
+        if records:
+            growing.add(records, ends)
+        for partition, offset in reached:
+            growing.reach(partition, offset, ends)
+        return bool(records or reached)
 
     def poll(self, at_most: int) -> tuple[list[Message], list[tuple[int, int]]]:
         """Records that have come, and (partition, offset) of each end of a partition that was reached.

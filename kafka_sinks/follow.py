@@ -22,12 +22,13 @@ from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import Settings
 from kafka_sinks.batch import Batch
 from kafka_sinks.cluster import Cluster, KafkaUnreachable, Topic
-from kafka_sinks.commit import BronzeTable, CommitContended, TableReplaced, WriteFailed, refused_as_write_failed
+from kafka_sinks.commit import BronzeTable, CommitContended, WriteFailed, refused_as_write_failed
 from kafka_sinks.decode import RegistryUnavailable
 from kafka_sinks.health import SourceHealth
 from kafka_sinks.member import Flush, Member
 from kafka_sinks.positions import app_id, plan_ranges
 from kafka_sinks.sources import Source, bronze_schema
+from kafka_sinks.table_changed import TableReplaced
 from kafka_sinks.topic_run import Decoded, LandReport, OutOfOrder, TopicRun, ahead, position, utc_now
 
 LOGGER = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Follower:
             self._member.stop()
 
     def run(self) -> None:
-        """Raises what does not pass by itself: `PositionLost`, `TopicMissing`, `ReadFailed`, `SchemaConflict`."""
+        """Raises what does not pass by itself: `PositionLost`, `TopicMissing`, `TableRestored`, `ReadFailed`, …"""
         try:
             while not self._stop.is_set():
                 try:

@@ -8,7 +8,6 @@ offsets say; what was read of a partition that is taken away is dropped, and wha
 the commit, which knows how far the partition is landed.
 """
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from ad_lakehouse.settings import KafkaSettings
 from kafka_sinks.batch import Batch, Growing
 from kafka_sinks.cluster import Cluster, Topic
-from kafka_sinks.consume import CHUNK, TopicConsumer
+from kafka_sinks.consume import TopicConsumer
 
 METADATA_SECONDS = 10  # how soon a partition that was added is seen
 IDLE_SECONDS = 10.0  # silence after which the topic is asked for: one that was recreated, or a broker, is just silent
@@ -63,7 +62,6 @@ class Member(TopicConsumer):
         self._start, self._end = start, end
         self._growing = Growing({})
         self._landed: SimpleQueue[Mapping[int, int]] = SimpleQueue()
-        self._stopped = threading.Event()
 
     def __exit__(self, *error: object) -> None:
         self._show_landed()
@@ -78,20 +76,13 @@ class Member(TopicConsumer):
             [self.topic.name], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked
         )
         growing, heard = self._growing, time.monotonic()
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             self._show_landed()
-            room = max(1, (flush.nbytes - growing.nbytes) // growing.typical)
-            records, reached = self.poll(max(1, min(CHUNK, flush.rows - growing.rows, room)))
-            if records or reached:
+            if self.read(growing, min(flush.rows - growing.rows, growing.room(flush.nbytes))):
                 heard = time.monotonic()
             elif time.monotonic() - heard > IDLE_SECONDS:
                 self.cluster.check_same(self.topic)
                 heard = time.monotonic()
-            if records:
-                growing.add(records)
-                del records  # the messages; a batch holds copies
-            for partition, offset in reached:
-                growing.reach(partition, offset)
             aged = growing.since is not None and time.monotonic() - growing.since >= flush.seconds
             if aged or growing.rows >= flush.rows or growing.nbytes >= flush.nbytes:
                 batch = growing.take()
@@ -100,10 +91,6 @@ class Member(TopicConsumer):
         batch = growing.take()
         if batch is not None:
             yield batch
-
-    def stop(self) -> None:
-        """Ends `batches` at its next look, whichever thread reads it."""
-        self._stopped.set()
 
     def landed(self, positions: Mapping[int, int]) -> None:
         """Positions to show to the group, of the partitions that are ours at the reader's next look.

@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition
 from ad_lakehouse.settings import KafkaSettings
 from kafka_sinks.batch import Batch, Growing
 from kafka_sinks.cluster import Cluster, KafkaUnreachable, Topic
-from kafka_sinks.consume import CHUNK, TopicConsumer
+from kafka_sinks.consume import TopicConsumer
 from kafka_sinks.positions import Range
 
 PATIENCE_SECONDS = 30.0  # silence after which the broker counts as gone
@@ -29,7 +29,6 @@ class RangeReader(TopicConsumer):
     ) -> None:
         super().__init__(settings, cluster, topic)
         self._patience = patience
-        self._stopped = False
 
     def batches(self, ranges: Mapping[int, Range], *, max_rows: int, max_bytes: int) -> Iterator[Batch]:
         """Batches of at most `max_rows` records and about `max_bytes` of payload until each range is read.
@@ -43,20 +42,12 @@ class RangeReader(TopicConsumer):
         self.consumer.assign([TopicPartition(self.topic.name, p, at) for p, at in growing.positions.items()])
         pending = set(ends)
         heard = time.monotonic()
-        while pending and not self._stopped:
+        while pending and not self.stopped.is_set():
             left = sum(ends[partition] - growing.positions[partition] for partition in pending)
-            room = max(1, (max_bytes - growing.nbytes) // growing.typical)
-            records, reached = self.poll(min(CHUNK, max_rows - growing.rows, room, left))
-            if records or reached:
+            if self.read(growing, min(max_rows - growing.rows, growing.room(max_bytes), left), ends):
                 heard = time.monotonic()
             else:
                 self._endure(time.monotonic() - heard)
-            if records:
-                growing.add(records, ends)
-                del records  # the messages; a batch holds copies
-            for partition, offset in reached:
-                if partition in ends:  # what lies beyond the end was not there when the run began
-                    growing.reach(partition, min(offset, ends[partition]))
             for partition in [each for each in pending if growing.positions[each] >= ends[each]]:
                 pending.discard(partition)
                 self.consumer.pause([TopicPartition(self.topic.name, partition)])
@@ -64,10 +55,6 @@ class RangeReader(TopicConsumer):
                 batch = growing.take()
                 if batch is not None:
                     yield batch
-
-    def stop(self) -> None:
-        """Ends `batches` at its next look, whichever thread reads it."""
-        self._stopped = True
 
     def _endure(self, silent: float) -> None:
         """Nothing came for `silent` seconds: raises when the topic is gone or patience ends."""

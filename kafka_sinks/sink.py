@@ -17,6 +17,7 @@ from kafka_sinks.commit import BronzeTable
 from kafka_sinks.positions import plan_ranges
 from kafka_sinks.read_ranges import RangeReader
 from kafka_sinks.sources import Source, bronze_schema
+from kafka_sinks.table_changed import accept_restore
 from kafka_sinks.topic_run import LandReport, TopicRun, ahead, utc_now
 
 HELD = 3  # batches held at once: one is read, one decoded, one written
@@ -36,7 +37,7 @@ def land_topic(
 
     `progress` is told after each batch; questions to the broker wait at most `timeout` seconds. Raises
     `KafkaUnreachable`, `TopicMissing`, `PositionLost` (unless `accept_loss`), `ReadFailed`, `CommitContended`,
-    `WriteFailed`, `TableReplaced`;
+    `WriteFailed`, `TableReplaced`, `TableRestored` (unless `accept_loss`);
     batches committed before the error stay, and the next run goes on behind them.
     """
     if source.topic is None:
@@ -48,6 +49,8 @@ def land_topic(
     topic = cluster.topic(source.topic)
     watermarks = cluster.watermarks(topic)
     name = TableName("bronze", source.name)
+    if accept_loss:
+        accept_restore(lake, name)
     table = BronzeTable(lake, name, bronze_schema(source), str(source.schema.get("doc", "")))
     run = TopicRun(source, settings, topic, table, clock, LandReport(name, topic.name))
     plan = plan_ranges(topic, run.positions(), watermarks, accept_loss=accept_loss)

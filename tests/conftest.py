@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from landing_topics import new_topic
 from registry_server import RegistryMissing, RegistryServer
 
 from ad_lakehouse.demo.artefacts import KafkaUnavailable
@@ -53,6 +54,12 @@ def kafka() -> Iterator[KafkaBroker]:
         return
     yield broker
     broker.__exit__()
+
+
+@pytest.fixture
+def topic(kafka: KafkaBroker) -> str:
+    """An empty topic of two partitions that no other test uses."""
+    return new_topic(kafka.bootstrap)
 
 
 @pytest.fixture(scope="session")

@@ -137,6 +137,29 @@ BronzeTable._commit = last
 NOTHING = ""
 
 
+# Lands the drop folder until it has made so many commits, and dies right after the last.
+FILE_LANDING = """
+import os, signal, sys, time
+from ad_lakehouse.files.landing import land_files
+from ad_lakehouse.lake import Lake
+from ad_lakehouse.settings import LandingSettings, Settings
+from kafka_sinks.commit import BronzeTable
+from kafka_sinks.sources import load_sources
+
+root, folder, commits = sys.argv[1:]
+commit, calls = BronzeTable._commit, []
+def last(*how):
+    commit(*how)
+    calls.append(None)
+    if len(calls) == int(commits):
+        os.kill(os.getpid(), signal.SIGKILL)
+BronzeTable._commit = last
+while True:
+    land_files(Lake(root), load_sources(), folder, Settings(landing=LandingSettings(max_batch_rows=10)))
+    time.sleep(0.2)
+"""
+
+
 @dataclass(frozen=True)
 class World:
     """What may be another in the next run. `days`: its clock is ahead; `plain`: the fast reader of JSON is there."""
@@ -156,6 +179,11 @@ def sink(lake: Lake, bootstrap: str, topic: str, fault: str, world: World = Worl
         env=os.environ | {"PYTHONPATH": paths},
         stderr=subprocess.PIPE,
     )
+
+
+def file_landing(lake: Lake, folder: Path, commits: int) -> list[str]:
+    """The command of a process that lands the folder, again and again, and dies right after so many commits."""
+    return [sys.executable, "-c", FILE_LANDING, lake.root, str(folder), str(commits)]
 
 
 def killed(process: subprocess.Popen[bytes]) -> bool:

@@ -87,6 +87,13 @@ def publish(
     assert producer.flush(20) == 0
 
 
+def filled_topic(bootstrap: str, records: int) -> str:
+    """A new topic with so many records, one in nine bad."""
+    name = new_topic(bootstrap)
+    publish(bootstrap, name, [impression(i) if i % 9 else b"{bad" for i in range(records)])
+    return name
+
+
 @contextmanager
 def load(bootstrap: str, topic: str, a_second: int = 300) -> Iterator[None]:
     """Publishes records, one in ten bad, without a pause until the block ends; then waits for their acknowledgement."""

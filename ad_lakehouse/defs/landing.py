@@ -19,7 +19,8 @@ from ad_lakehouse.defs.freshness import pipeline_policy
 from ad_lakehouse.defs.instance_facts import shown_version
 from ad_lakehouse.defs.keys import asset_key, kinds, owners
 from ad_lakehouse.defs.metadata import Metadata, lag_metadata, landing_metadata, table_metadata
-from ad_lakehouse.defs.resources import lake_of
+from ad_lakehouse.defs.resources import DropOfRun, lake_of
+from ad_lakehouse.files.drop import DropFolder
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.settings import Settings
 from kafka_sinks.sources import Source, bronze_schema
@@ -44,11 +45,13 @@ def landing_asset(group: Sequence[Source], windows: Path | None) -> dg.AssetsDef
         name="land_" + "_and_".join(each.name for each in group), specs=[bronze_spec(each, windows) for each in group]
     )
     def land(
-        context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        drop: dg.ResourceParam[DropOfRun],
     ) -> Iterator[dg.MaterializeResult[None]]:
         lake = lake_of(settings)
         begun = time.monotonic()
-        told = land_group(context, settings, group)
+        told = land_group(context, settings, drop.folder, group)
         for source in group:
             table = table_figures(lake, TableName("bronze", source.name))
             landed = landed_between(lake, table.snapshot, shown_version(context.instance, table.snapshot))
@@ -65,7 +68,9 @@ def landing_asset(group: Sequence[Source], windows: Path | None) -> dg.AssetsDef
     return land
 
 
-def land_group(context: dg.AssetExecutionContext, settings: Settings, group: Sequence[Source]) -> dict[str, Metadata]:
+def land_group(
+    context: dg.AssetExecutionContext, settings: Settings, drop: DropFolder | None, group: Sequence[Source]
+) -> dict[str, Metadata]:
     """Lands files, then topics unless the service does; returns what each source's topic has to tell."""
     from ad_lakehouse.landing import create_tables, land_all
     from kafka_sinks.cluster import TopicMissing
@@ -74,8 +79,8 @@ def land_group(context: dg.AssetExecutionContext, settings: Settings, group: Seq
 
     lake, names = lake_of(settings), [each.name for each in group]
     create_tables(lake, {each.name: each for each in group})
-    if settings.drop_folder is not None:
-        for file in land_all(lake, settings, folder=settings.drop_folder, topics=False, only=names).files:
+    if drop is not None:
+        for file in land_all(lake, settings, folder=drop, topics=False, only=names).files:
             if file.error and file.outcome != "no source":
                 context.log.warning(f"{file.path}: {file.outcome}: {file.error}")
     told: dict[str, Metadata] = {}

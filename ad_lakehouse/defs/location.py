@@ -19,6 +19,7 @@ from ad_lakehouse.defs.landing import landing_asset, sharing_files
 from ad_lakehouse.defs.ledger import CHECK, ledger_asset
 from ad_lakehouse.defs.maintenance import care_by_the_clock
 from ad_lakehouse.defs.models import model_assets
+from ad_lakehouse.defs.resources import drop_of_run
 from ad_lakehouse.defs.triggers import build_sensor, jobs, landing_sensor
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.quality.contracts import contract_paths
@@ -60,7 +61,7 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
             build_sensor(bronze, gates, graph, with_every_build(graph, models.check_specs)),
             alerts_sensor(Watched(specs, checks, sources)),
         ],
-        resources={"settings": settings},
+        resources={"settings": settings, "drop": drop_of_run},
         executor=dg.in_process_executor,  # a step is short; a process for each would cost seconds
     )
 

@@ -8,7 +8,7 @@ end in `.tmp` or `.part`.
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,8 +62,10 @@ class DropFolder(Protocol):
         """Whether nobody has written to the file since it was opened."""
 
 
-def drop_folder(location: str | Path, storage_options: Mapping[str, str]) -> DropFolder:
+def drop_folder(location: str | Path | DropFolder, storage_options: Mapping[str, str]) -> DropFolder:
     """The folder, or the prefix of an object store. Raises `ConfigurationError` when it is not there."""
+    if not isinstance(location, str | Path):
+        return location
     if "://" in str(location):
         return StorePrefix(str(location), storage_options)
     folder = Path(location)
@@ -72,6 +74,28 @@ def drop_folder(location: str | Path, storage_options: Mapping[str, str]) -> Dro
             f"Drop folder {folder}: there is no such folder.", remedy="Create it, or correct AD_LAKEHOUSE_DROP_FOLDER."
         )
     return LocalFolder(folder)
+
+
+class ListedOnce:
+    """A drop folder that is listed once, for all that ask: a listing of a large one takes minutes.
+
+    A file is opened as it is then, whatever was listed.
+    """
+
+    def __init__(self, folder: DropFolder) -> None:
+        self._folder = folder
+        self._files: Sequence[Dropped] | None = None
+
+    def files(self) -> Iterator[Dropped]:
+        if self._files is None:
+            self._files = tuple(self._folder.files())
+        return iter(self._files)
+
+    def open(self, name: str) -> Any:
+        return self._folder.open(name)
+
+    def same(self, opened: Opened) -> bool:
+        return self._folder.same(opened)
 
 
 def is_ours(name: str) -> bool:

@@ -18,6 +18,7 @@ from fastavro.schema import SchemaParseException, UnknownType
 
 # Arrow hands over no type nested deeper than 64, and our own record stands around it. Maps of maps crash a reader.
 DEEPEST = 48
+DEEPEST_TEXT = 124  # of the schema's JSON: the bulk reader's parser ends at 127, and our own record takes three
 MOST_NODES = 10_000
 LARGEST_TEXT = 1 << 20
 LONGEST_ERROR = 200
@@ -117,16 +118,24 @@ def _fits_decimal(schema: dict[str, Any]) -> bool:
     return type(precision) is int and type(scale) is int and 0 <= scale <= precision <= 38 and precision > 0
 
 
-def in_bulk(schema: Any) -> bool:
-    """Whether the bulk reader takes the schema: it knows no union but of one type and null, no empty record."""
-    if isinstance(schema, list):
-        return len(schema) == 2 and "null" in schema and all(map(in_bulk, schema))
+def in_bulk(schema: Any, above: int = 0) -> bool:
+    """Whether the bulk reader takes the schema: it knows no union but of one type and null, no empty record.
+
+    Nor one whose JSON is nested too deep, as that of 41 records in each other; `above` counts what is around it.
+    """
     if isinstance(schema, str):
         return True
+    if above >= DEEPEST_TEXT:
+        return False
+    if isinstance(schema, list):
+        return len(schema) == 2 and "null" in schema and all(in_bulk(each, above + 1) for each in schema)
     if schema["type"] == "record":
-        return bool(schema["fields"]) and all(in_bulk(field["type"]) for field in schema["fields"])
+        fields = schema["fields"]
+        return bool(fields) and above + 3 <= DEEPEST_TEXT and all(in_bulk(each["type"], above + 3) for each in fields)
+    if schema["type"] == "enum":
+        return above + 2 <= DEEPEST_TEXT
     inner = schema.get("items", schema.get("values"))
-    return inner is None or in_bulk(inner)
+    return inner is None or in_bulk(inner, above + 1)
 
 
 def _referred(name: str, space: str, inside: tuple[str, ...], depth: int, state: _Expansion) -> Any:

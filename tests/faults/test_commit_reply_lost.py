@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from landing_oracle import check, wait_and_check
 from landing_service import followed, health, metrics, service
-from landing_topics import IMPRESSIONS, impression, impressions_from, new_topic, publish, settings_for, wait_until
+from landing_topics import IMPRESSIONS, filled_topic, impressions_from, settings_for, wait_until
 
 from ad_lakehouse.lake import Lake
 from kafka_sinks.batch import Batch
@@ -32,9 +32,7 @@ REPLIES = [CommitFailedError("version exists"), DeltaError("no answer"), OSError
 
 @pytest.fixture
 def topic(kafka) -> str:
-    name = new_topic(kafka.bootstrap)
-    publish(kafka.bootstrap, name, [impression(i) if i % 9 else b"{bad" for i in range(RECORDS)])
-    return name
+    return filled_topic(kafka.bootstrap, RECORDS)
 
 
 @pytest.fixture

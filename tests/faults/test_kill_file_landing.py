@@ -6,11 +6,11 @@ Belongs here: a file landing in a process of its own that dies. Not here: sinks 
 import os
 import signal
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from landing_kills import file_landing
 from landing_topics import IMPRESSIONS, impression, rows
 
 from ad_lakehouse.files.landing import land_files
@@ -19,32 +19,11 @@ from ad_lakehouse.settings import LandingSettings, Settings
 from kafka_sinks.sources import load_sources
 
 CLICKS, CONVERSIONS = TableName("bronze", "clicks"), TableName("bronze", "conversions")
-LANDING = """
-import os, signal, sys
-from pathlib import Path
-from ad_lakehouse.files.landing import land_files
-from ad_lakehouse.lake import Lake
-from ad_lakehouse.settings import LandingSettings, Settings
-from kafka_sinks.commit import BronzeTable
-from kafka_sinks.sources import load_sources
-
-root, folder, commits = sys.argv[1:]
-commit, calls = BronzeTable._commit, []
-def last(*how):
-    commit(*how)
-    calls.append(None)
-    if len(calls) == int(commits):
-        os.kill(os.getpid(), signal.SIGKILL)
-BronzeTable._commit = last
-land_files(Lake(root), load_sources(), Path(folder), Settings(landing=LandingSettings(max_batch_rows=10)))
-"""
 
 
 def land_and_die(lake: Lake, folder: Path, commits: int) -> None:
     """Lands the folder in another process, which dies right after so many commits."""
-    landing = subprocess.run(
-        [sys.executable, "-c", LANDING, lake.root, str(folder), str(commits)], check=False, timeout=60
-    )
+    landing = subprocess.run(file_landing(lake, folder, commits), check=False, timeout=60)
     assert landing.returncode == -signal.SIGKILL, "the kill did not happen"
 
 

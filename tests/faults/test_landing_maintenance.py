@@ -5,6 +5,7 @@ Belongs here: maintenance beside landing. Not here: a table that is replaced (te
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 import pytest
 from deltalake.exceptions import CommitFailedError
 from landing_oracle import check, wait_and_check
-from landing_service import Worker, ended, wait_landed
+from landing_service import Worker, ended, shares, wait_landed
 from landing_topics import (
     IMPRESSIONS,
+    committed_records,
+    filled_topic,
     impression,
     impressions_from,
     landed_records,
     load,
-    new_topic,
     publish,
     settings_for,
     wait_until,
@@ -29,6 +31,7 @@ from ad_lakehouse.lake import Lake
 from ad_lakehouse.quality.ledger import write_ledger
 from kafka_sinks.commit import BronzeTable
 from kafka_sinks.sink import land_topic
+from kafka_sinks.table_changed import TableRestored
 
 pytestmark = pytest.mark.kafka
 RECORDS = 60
@@ -37,9 +40,7 @@ EIGHT_DAYS = 8 * 86_400
 
 @pytest.fixture
 def topic(kafka) -> str:
-    name = new_topic(kafka.bootstrap)
-    publish(kafka.bootstrap, name, [impression(i) if i % 9 else b"{bad" for i in range(RECORDS)])
-    return name
+    return filled_topic(kafka.bootstrap, RECORDS)
 
 
 @pytest.fixture
@@ -93,21 +94,94 @@ def test_a_vacuum_with_its_usual_retention_touches_no_batch_under_way(
     check(lake, kafka.bootstrap, topic)
 
 
-def test_rows_that_a_restore_took_away_are_told_by_the_ledger_and_come_back_with_another(
+def test_rows_that_a_restore_took_away_stop_the_landing_until_another_brings_them_back(
     kafka, lake: Lake, topic: str
 ) -> None:
     source, settings = impressions_from(topic), settings_for(kafka.bootstrap, max_batch_rows=20)
     land_topic(lake, source, settings)
     newest = lake.open(IMPRESSIONS).version()
-    lake.open(IMPRESSIONS).restore(newest - 1)
-    assert land_topic(lake, source, settings).records == 0, "a restore does not move positions"
-    assert landed_records(lake, topic).total() == RECORDS - 20
+    for version in (newest - 1, newest - 1, newest + 1):  # the last goes back to a version that was restored, too
+        lake.open(IMPRESSIONS).restore(version)
+        with pytest.raises(TableRestored, match=rf"by its version \d.*behind version {newest - 1} up to.*{newest} is"):
+            land_topic(lake, source, settings)
+        assert landed_records(lake, topic).total() == RECORDS - 20
     assert {row.subject for row in write_ledger(lake).unbalanced} <= {f"{topic}[0]", f"{topic}[1]"}
     assert write_ledger(lake).unbalanced
     lake.open(IMPRESSIONS).restore(newest)
     publish(kafka.bootstrap, topic, [impression(i) for i in range(10)])
     assert land_topic(lake, source, settings).records == 10
     assert not write_ledger(lake).unbalanced
+    check(lake, kafka.bootstrap, topic)
+
+
+def test_a_restore_that_took_away_no_rows_stops_nothing(kafka, lake: Lake, topic: str) -> None:
+    source, settings = impressions_from(topic), settings_for(kafka.bootstrap, max_batch_rows=20)
+    land_topic(lake, source, settings)
+    landed = lake.open(IMPRESSIONS).version()
+    assert compact(lake)
+    lake.open(IMPRESSIONS).restore(landed)
+    publish(kafka.bootstrap, topic, [impression(i) for i in range(10)])
+    assert land_topic(lake, source, settings).records == 10
+    check(lake, kafka.bootstrap, topic)
+
+
+def test_a_restore_that_is_accepted_loses_what_it_took_away_and_nothing_behind_it(
+    kafka, lake: Lake, topic: str
+) -> None:
+    source, settings = impressions_from(topic), settings_for(kafka.bootstrap, max_batch_rows=20)
+    land_topic(lake, source, settings)
+    lake.open(IMPRESSIONS).restore(lake.open(IMPRESSIONS).version() - 1)
+    kept = landed_records(lake, topic)
+    publish(kafka.bootstrap, topic, [impression(i) for i in range(10)])
+    assert land_topic(lake, source, settings, accept_loss=True).records == 10
+    assert landed_records(lake, topic) - kept == committed_records(kafka.bootstrap, topic) - before(RECORDS)
+    publish(kafka.bootstrap, topic, [impression(i) for i in range(10)])
+    assert land_topic(lake, source, settings).records == 10, "it is accepted once and for all"
+    assert write_ledger(lake).unbalanced, "the ledger goes on telling"
+
+
+def before(records: int) -> Counter[tuple[int, int]]:
+    """(partition, offset) of the first records of a topic of two partitions."""
+    return Counter((number % 2, number // 2) for number in range(records))
+
+
+def restore(lake: Lake, back: int) -> int:
+    """Restores the table by some versions while it is landed on; gives the version it had."""
+    while True:
+        table = lake.open(IMPRESSIONS)
+        try:
+            table.restore(table.version() - back)
+        except CommitFailedError:
+            continue
+        return int(table.version()) - 1
+
+
+def test_a_restore_beside_the_service_stops_it_and_once_undone_each_record_is_there_once(
+    kafka, lake: Lake, topic: str, tmp_path: Path
+) -> None:
+    def worker() -> Worker:
+        return Worker(lake, kafka.bootstrap, topic, topic, tmp_path, AD_LAKEHOUSE_LANDING__MAX_BATCH_ROWS="50")
+
+    first, second = worker(), worker()
+    with ended(first, second), load(kafka.bootstrap, topic):
+        wait_until(lambda: shares([first, second], 2), 60)
+        wait_landed(lake, topic, RECORDS + 200)
+        was = restore(lake, 3)
+        third = worker()
+        with ended(third):
+            for each in (first, second, third):
+                assert each.process.wait(60) == TableRestored.exit_code, each.log.read_text()
+                told = each.log.read_text()
+                assert f"bronze.impressions was restored by its version {was + 1}" in told
+                assert f"restore to version {was} or later" in told
+        assert lake.open(IMPRESSIONS).version() == was + 1, "nothing was committed behind it"
+        lake.open(IMPRESSIONS).restore(was)
+        last = worker()
+        with ended(last):
+            wait_until(lambda: shares([last], 2), 60)
+            wait_landed(lake, topic, RECORDS + 600)
+            assert last.end() == 0, last.log.read_text()
+    land_topic(lake, impressions_from(topic), settings_for(kafka.bootstrap))
     check(lake, kafka.bootstrap, topic)
 
 

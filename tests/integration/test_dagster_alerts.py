@@ -1,6 +1,6 @@
 """Alerts out of a real Dagster instance: its freshness daemon, its clock moved, a real HTTP server that is told."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from dagster._core.test_utils import create_test_daemon_workspace_context, freez
 from dagster._core.workspace.load_target import PythonFileTarget
 from dagster._daemon.freshness import FreshnessDaemon
 from dagster._time import get_current_datetime
-from dagster_lake import DagsterLake, impressions_at, target_in
+from dagster_lake import DagsterLake, impressions_at
 
 from ad_lakehouse.defs.keys import asset_key
 from ad_lakehouse.settings import AlertSettings
 
+pytestmark = pytest.mark.usefixtures("target")
 HOUR = timedelta(hours=1)
 PATH = "/hook"
 
@@ -48,12 +49,6 @@ class Watch:
             for key in self.assets:
                 if key != asset_key(but):
                     self.instance.report_runless_asset_event(dg.AssetMaterialization(key))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with target_in(tmp_path_factory.getbasetemp() / "dagster_target"):
-        yield
 
 
 @pytest.fixture
@@ -131,15 +126,19 @@ def test_a_file_that_no_source_takes_is_told(watch: Watch) -> None:
     assert watch.told_at(begin) == [("fire", "files/unclaimed")]
 
 
-def test_a_broken_file_is_told_until_it_is_mended_or_taken_away(watch: Watch) -> None:
+@pytest.mark.parametrize("end", [Path.unlink, lambda path: path.write_text("of another writer")], ids=["gone", "anew"])
+def test_a_broken_file_is_told_until_it_is_taken_away_or_put_there_anew(
+    watch: Watch, end: Callable[[Path], Any]
+) -> None:
     begin = get_current_datetime()
     watch.site.drop("cut.avro", "Obj\x01nonsense")
-    watch.site.run(watch.instance, "land", "bronze.bid_requests")
+    watch.site.drop("sound.jsonl", impressions_at(begin, 1))
+    watch.site.run(watch.instance, "land", "bronze.bid_requests", "bronze.impressions")
     watch.materialise(begin)
     assert watch.told_at(begin) == [("fire", "files/broken")]
     (body,) = watch.receiver.bodies(PATH)
     assert "cut.avro: " in body["text"]
-    (watch.site.folder / "drop" / "cut.avro").unlink()
+    end(watch.site.folder / "drop" / "cut.avro")
     assert watch.told_at(begin + timedelta(minutes=1)) == [("resolve", "files/broken")]
 
 

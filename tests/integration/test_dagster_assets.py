@@ -5,23 +5,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster_lake import DagsterLake, checks, clicks_and_conversions, impressions, metadata, target_in
+from dagster_lake import DagsterLake, checks, clicks_and_conversions, impressions, metadata
 
+from ad_lakehouse.files.drop import Dropped, LocalFolder
 from ad_lakehouse.lake import TableName
 
+pytestmark = pytest.mark.usefixtures("target")
 EVENTS = ("bronze.impressions", "bronze.clicks", "bronze.conversions", "quality.ledger")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with target_in(tmp_path_factory.getbasetemp() / "dagster_target"):
-        yield
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:  # a real one, its storage in memory
-        yield found
 
 
 @pytest.fixture
@@ -49,6 +39,23 @@ def test_a_second_landing_of_the_same_files_lands_nothing(site: DagsterLake, ins
     site.run(instance, "land", *EVENTS)
     again = metadata(site.run(instance, "land", *EVENTS), "bronze.impressions")
     assert (again["rows"], again["quarantined"], again["dagster/row_count"]) == (0, 0, 6)
+
+
+def test_all_steps_of_a_run_list_the_drop_folder_once_and_the_next_run_lists_it_anew(
+    site: DagsterLake, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, listed = LocalFolder.files, []
+
+    def counted(folder: LocalFolder) -> Iterator[Dropped]:
+        listed.append(folder)
+        return files(folder)
+
+    monkeypatch.setattr(LocalFolder, "files", counted)
+    site.run(instance, "land", *EVENTS)
+    assert len(listed) == 1
+    site.drop("two.jsonl", impressions(1, first=100))
+    assert metadata(site.run(instance, "land", *EVENTS), "bronze.impressions")["rows"] == 1
+    assert len(listed) == 2
 
 
 def test_models_are_built_then_only_what_changed(site: DagsterLake, instance: dg.DagsterInstance) -> None:

@@ -3,18 +3,18 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster_lake import PROJECT, DagsterLake, target_in
+from dagster_lake import PROJECT, DagsterLake
 
 from ad_lakehouse.defs.graph import GraphNotPrepared
 from ad_lakehouse.defs.location import code_location
 from ad_lakehouse.defs.prepare import prepare
 from ad_lakehouse.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("target")
 ROOT = Path(__file__).parents[2]
 SNAPSHOT = ROOT / "tests" / "snapshots" / "dagster_graph.txt"
 SECONDS = 5.0  # beyond Dagster's own import
@@ -38,13 +38,6 @@ seconds = time.monotonic() - begun
 slow = [name for name in ("dbt", "soda_core", "polars", "sqlglot", "confluent_kafka") if name in sys.modules]
 print(seconds, slow, len(repository.assets_defs_by_key))
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.getbasetemp() / "dagster_target"
-    with target_in(folder):
-        yield folder
 
 
 def test_loading_is_quick_and_reads_our_own_files_only(target: Path, tmp_path: Path) -> None:

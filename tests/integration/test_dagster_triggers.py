@@ -2,7 +2,6 @@
 
 import time
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test, freeze_time
 from dagster._time import get_current_datetime
-from dagster_lake import DagsterLake, impressions, target_in
+from dagster_lake import DagsterLake, impressions
 from landing_topics import impression, new_topic, publish
 
 from ad_lakehouse.defs.alerts import Seen, Watched, look_at_kafka
@@ -28,19 +27,8 @@ from kafka_sinks.lag import topic_lag
 from kafka_sinks.sink import land_topic
 from kafka_sinks.sources import load_sources
 
+pytestmark = pytest.mark.usefixtures("target")
 LEDGER_OF_IMPRESSIONS = dg.AssetCheckKey(asset_key("bronze.impressions"), "ledger")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with target_in(tmp_path_factory.getbasetemp() / "dagster_target"):
-        yield
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
 
 
 class Ticks:
@@ -152,17 +140,18 @@ def test_where_the_service_lands_topics_dagster_shows_what_it_landed_and_lands_n
     publish(kafka.bootstrap, topic, [impression(number) for number in range(5)])
     tick = Ticks(site, instance, "land_what_is_new")
     tick()  # everything
+    publish(kafka.bootstrap, topic, [impression(5)])
     assert isinstance(tick(), dg.SkipReason), "records that wait are the service's"
     land_topic(site.lake, source, site.settings)
-    publish(kafka.bootstrap, topic, [impression(5)])
+    publish(kafka.bootstrap, topic, [impression(6)])
     assert selected(tick()) == {"bronze.impressions", "quality.ledger"}
     assert isinstance(tick(), dg.SkipReason)
-    for rows in (5, 0):
+    for rows in (6, 0):
         result = site.run(instance, "land", "bronze.impressions")
         (event,) = result.get_asset_materialization_events()
         shown = event.materialization.metadata
         assert (shown["rows"].value, shown["lag"].value) == (rows, 1)
-    assert site.rows("select count(*) from bronze.impressions") == [(5,)]
+    assert site.rows("select count(*) from bronze.impressions") == [(6,)]
 
 
 def test_a_broker_that_does_not_answer_is_told_and_leaves_what_was_said_of_topics(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pytest
 from landing_topics import IMPRESSIONS, impression, notes, rows
 
-from ad_lakehouse.files.landing import FileReport, land_files
+from ad_lakehouse.files.landing import land_files
+from ad_lakehouse.files.report import FileReport
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.retention import retain
 from ad_lakehouse.settings import LandingSettings, Settings

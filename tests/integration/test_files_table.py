@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from landing_topics import IMPRESSIONS, impression, notes, rows
 
-import ad_lakehouse.files.landing
+import ad_lakehouse.files.content
 from ad_lakehouse.errors import ConfigurationError
-from ad_lakehouse.files.drop import LocalFolder, StorePrefix
+from ad_lakehouse.files.drop import DropFolder, ListedOnce, LocalFolder, StorePrefix
 from ad_lakehouse.files.files_table import FILES, FileRow, FilesTable, read_rows
-from ad_lakehouse.files.landing import FileReport, land_files
+from ad_lakehouse.files.landing import land_files
+from ad_lakehouse.files.report import FileReport
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.settings import LandingSettings, Settings
 from kafka_sinks.sources import load_sources
@@ -35,7 +36,9 @@ def folder(tmp_path: Path) -> Path:
     return drop
 
 
-def land(lake: Lake, folder: str | Path, settle_seconds: float = 0.0, **landing: Any) -> dict[str, FileReport]:
+def land(
+    lake: Lake, folder: str | Path | DropFolder, settle_seconds: float = 0.0, **landing: Any
+) -> dict[str, FileReport]:
     settings = Settings(landing=LandingSettings(**landing))
     reports = land_files(lake, load_sources(), folder, settings, settle_seconds=settle_seconds)
     return {report.path: report for report in reports}
@@ -135,7 +138,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_told_and_goes_on(
     lake: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "a.jsonl").write_bytes(lines(*range(30)))
-    read_parts = ad_lakehouse.files.landing.read_parts
+    read_parts = ad_lakehouse.files.content.read_parts
 
     def written_to(*how: Any) -> Any:
         for number, parts in enumerate(read_parts(*how)):
@@ -144,7 +147,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_told_and_goes_on(
                     stream.write(lines(30))
             yield parts
 
-    monkeypatch.setattr(ad_lakehouse.files.landing, "read_parts", written_to)
+    monkeypatch.setattr(ad_lakehouse.files.content, "read_parts", written_to)
     land(lake, folder, max_batch_rows=10)
     assert told(lake) == {"a.jsonl": ("changed", 10, 0)}
     assert "written to meanwhile" in known(lake)["a.jsonl"].reason
@@ -205,6 +208,24 @@ def test_a_file_that_is_replaced_after_the_folder_was_listed_waits_as_young_ones
     put_before_it_is_opened(folder / "a.jsonl", lines(2)[:20])
     assert land(lake, folder, settle_seconds=60)["a.jsonl"].outcome == "still being written"
     assert told(lake) == {"a.jsonl": ("being_written", 0, 0)}
+
+
+def test_a_file_that_changes_after_the_listing_that_landings_share_lands_as_it_is_when_it_is_opened(
+    lake: Lake, folder: Path
+) -> None:
+    for name in ("a.jsonl", "b.jsonl", "c.jsonl"):
+        (folder / name).write_bytes(lines(1))
+    shared = ListedOnce(LocalFolder(folder))
+    assert land_files(lake, load_sources(), shared, Settings(), only=["clicks"]) == []
+    (folder / "a.jsonl").write_bytes(lines(2, 3))
+    (folder / "b.jsonl").unlink()
+    (folder / "d.jsonl").write_bytes(lines(4))
+    found = land(lake, shared)
+    assert {name: (each.outcome, each.rows) for name, each in found.items()} == {
+        "a.jsonl": ("landed", 2), "b.jsonl": ("broken", 0), "c.jsonl": ("landed", 1),
+    }  # fmt: skip
+    assert land(lake, folder)["d.jsonl"].outcome == "landed"
+    assert rows(lake, "user_id") == [("u1",), ("u2",), ("u3",), ("u4",)]
 
 
 def test_what_is_known_is_not_read_again_but_the_tables_decide(

@@ -39,11 +39,6 @@ pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture
-def topic(kafka) -> str:
-    return new_topic(kafka.bootstrap)
-
-
-@pytest.fixture
 def settings(kafka) -> Settings:
     return settings_for(kafka.bootstrap, max_batch_rows=40)
 

@@ -11,18 +11,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 from landing_oracle import check
-from landing_topics import impression, impressions_from, new_topic, publish, rows, settings_for
+from landing_topics import impression, impressions_from, publish, rows, settings_for
 
 from ad_lakehouse.lake import Lake
 from kafka_sinks.sink import land_topic
 
 pytestmark = pytest.mark.kafka
 TOPIC, PARTITION, VALUE, COPIED, HEADER, END = 1, 3, 4, (7, 2), 9, 0  # what rd_kafka_producev is given next
-
-
-@pytest.fixture
-def topic(kafka) -> str:
-    return new_topic(kafka.bootstrap)
 
 
 def test_tombstones_null_keys_and_all_headers_are_kept_as_they_came(kafka, lake: Lake, topic: str) -> None:

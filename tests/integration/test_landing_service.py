@@ -48,11 +48,6 @@ from kafka_sinks.sources import bronze_schema, load_sources
 pytestmark = pytest.mark.kafka
 
 
-@pytest.fixture
-def topic(kafka) -> str:
-    return new_topic(kafka.bootstrap)
-
-
 def test_it_lands_what_is_there_and_what_comes(kafka, lake: Lake, topic: str) -> None:
     publish(kafka.bootstrap, topic, [impression(i) if i % 10 else b"{bad" for i in range(100)])
     with service(lake, followed(kafka.bootstrap), impressions_from(topic)) as running:

@@ -7,13 +7,12 @@ lands (tests/faults).
 import json
 import os
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster_lake import PROJECT, DagsterLake, impressions, target_in
+from dagster_lake import PROJECT, DagsterLake, impressions
 from deltalake import DeltaTable
 from landing_topics import IMPRESSIONS, rows
 
@@ -32,21 +31,10 @@ from ad_lakehouse.quality.ledger import write_ledger
 from ad_lakehouse.settings import LandingSettings, MaintenanceSettings, Settings
 from kafka_sinks.sources import load_sources
 
+pytestmark = pytest.mark.usefixtures("target")
 SETTINGS = MaintenanceSettings(min_files=3)
 MONTHS = timedelta(days=60)
 COLUMNS = "_file, _row, event_id, _reason"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with target_in(tmp_path_factory.getbasetemp() / "dagster_target"):
-        yield
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as found:
-        yield found
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from landing_topics import (
     committed_records,
     impressions_from,
     landed_records,
-    new_topic,
     publish,
     rows,
     settings_for,
@@ -32,11 +31,6 @@ from kafka_sinks.sink import land_topic
 pytestmark = pytest.mark.kafka
 OLDER = writer(BID_TYPES)
 NEWER = writer({**BID_TYPES, "site": ["null", "string"], "seat": "string"})
-
-
-@pytest.fixture
-def topic(kafka) -> str:
-    return new_topic(kafka.bootstrap)
 
 
 @pytest.fixture

@@ -5,40 +5,18 @@ Belongs here: what we do ourselves. Not here: what happens to workers, network a
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from command_line import cli
 from confluent_kafka.admin import NewPartitions
+from landing_kills import file_landing
 from landing_topics import IMPRESSIONS
 from soak_stage import MOST_PARTITIONS, Fault, Stage
 
 from ad_lakehouse.maintenance import maintain
 from ad_lakehouse.settings import MaintenanceSettings
-
-# Lands the drop folder until it has made so many commits, and dies right after the last.
-FILE_LANDING = """
-import os, signal, sys, time
-from ad_lakehouse.files.landing import land_files
-from ad_lakehouse.lake import Lake
-from ad_lakehouse.settings import LandingSettings, Settings
-from kafka_sinks.commit import BronzeTable
-from kafka_sinks.sources import load_sources
-
-root, folder, commits = sys.argv[1:]
-commit, calls = BronzeTable._commit, []
-def last(*how):
-    commit(*how)
-    calls.append(None)
-    if len(calls) == int(commits):
-        os.kill(os.getpid(), signal.SIGKILL)
-BronzeTable._commit = last
-while True:
-    land_files(Lake(root), load_sources(), folder, Settings(landing=LandingSettings(max_batch_rows=10)))
-    time.sleep(0.2)
-"""
 
 
 @contextmanager
@@ -80,7 +58,7 @@ def landed_beside(stage: Stage) -> Iterator[None]:
 def file_landing_killed(stage: Stage) -> Iterator[None]:
     """One beside the other landing of files, which goes on where it was cut off."""
     commits = stage.chance.randint(1, 4)
-    command = [sys.executable, "-c", FILE_LANDING, stage.lake.root, str(stage.drop), str(commits)]
+    command = file_landing(stage.lake, stage.drop, commits)
     done = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, f"a landing of files ended with {done.returncode}:\n{done.stderr}"
     stage.happened("file landing killed", f"after {commits} commits")

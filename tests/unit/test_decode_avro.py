@@ -230,6 +230,20 @@ def test_fields_are_found_by_path_and_the_rest_is_kept(tmp_path: Path) -> None:
     assert json.loads(first["_rescued"]) == {"user": {"id": "n", "age": 7}}
 
 
+@pytest.mark.parametrize("inmost", ["int", {"type": "enum", "name": "E", "symbols": ["a"]}], ids=["int", "enum"])
+@pytest.mark.parametrize("depth", [39, 40, 41, 46])
+def test_records_in_records_land_up_to_the_depth_that_a_schema_may_have(depth: int, inmost: Any) -> None:
+    kind, value = inmost, 1 if inmost == "int" else "a"
+    text = json.dumps(value)
+    for level in range(depth):
+        kind, value = {"type": "record", "name": f"R{level}", "fields": [{"name": "r", "type": kind}]}, {"r": value}
+        text = f'{{"r":{text}}}'
+    schema = {**BID, "fields": [*BID["fields"], {"name": "deep", "type": kind}]}
+    row = written(schema, {**DEFAULTS, **MINIMAL, "deep": value})
+    assert row["_reason"] is None, row["_error"]
+    assert row["_rescued"] == f'{{"deep":{text}}}'
+
+
 def nested(depth: int) -> Any:
     kind: Any = "string"
     for level in range(depth):
