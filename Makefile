@@ -9,6 +9,10 @@ STAMP := $(VENV)/.installed
 ENGINES_STAMP := $(VENV)/.installed-engines
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar off --no-deps
 SPARK_PARTS = $(BIN)/python -m ad_lakehouse.dbt_spark.artefacts
+# PostgreSQL and nginx, which CI installs; a user is told what is missing
+DEBIAN_PARTS = { ls /usr/lib/postgresql/*/bin/postgres && PATH="$$PATH:/usr/sbin" command -v nginx; } > /dev/null 2>&1 \
+  || { echo "Installing PostgreSQL and nginx for CI …" && apt-get -qq update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y postgresql nginx-light > /dev/null; }
 S3_STORE = $(BIN)/python tests/s3_server.py
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 export DAGSTER_DISABLE_TELEMETRY := 1
@@ -69,6 +73,7 @@ test-engines: setup-engines ## Apache Spark beside DuckDB, a lake on an S3-compa
 	    && $(SPARK_PARTS); } \
 	  || test "$${CI:-}" != true
 	@$(S3_STORE) || test "$${CI:-}" != true
+	@test "$${CI:-}" != true || test "$$(id -u)" != 0 || $(DEBIAN_PARTS)
 	@echo "Testing the models on Apache Spark, and a lake on an S3-compatible store (about 14 minutes) …"
 	@$(BIN)/python -m pytest tests/engines
 
