@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -127,7 +128,7 @@ def decode_again(source: Source, rejected: pa.Table, settings: Settings, registr
         times = rows["_landed_at"] if source.dimension else pc.coalesce(rows["_timestamp"], rows["_landed_at"])
         told_apart = origins_of(rows) if source.without_id == "keep" else None
         raw, times = rows["_raw"].combine_chunks(), times.combine_chunks()
-        how = {"limits": settings.landing, "registry": registry, "origins": told_apart}
+        how: dict[str, Any] = {"limits": settings.landing, "registry": registry, "origins": told_apart}
         if header:
             decoded = decode_batch(source, raw, times, header=parse_header(header), **how)
         else:  # a record of a topic may bring its own

@@ -110,7 +110,7 @@ def split_rows(
         return {sources[0].name: everything}
     rest = next(source for source in sources if source.split and source.split.rest)
     claims = {source.name: _claimed(source, payloads, header) for source in sources if source is not rest}
-    taken = pa.array([False] * len(payloads))
+    taken = pa.array([False] * len(payloads), pa.bool_())
     for claim in claims.values():
         taken = pc.or_(taken, claim)
     claims[rest.name] = pc.invert(taken)

@@ -30,7 +30,10 @@ def decoded(records: Told, *more: tuple[str, bytes]) -> list[dict[str, object]]:
 
 
 def test_each_record_is_read_by_the_header_it_brings_and_in_its_place() -> None:
-    line, other = b"user_id,event_ts,campaign_id,conversion_type", b"conversion_type,partner,event_ts,user_id,campaign_id"
+    line, other = (
+        b"user_id,event_ts,campaign_id,conversion_type",
+        b"conversion_type,partner,event_ts,user_id,campaign_id",
+    )
     rows = decoded(
         [
             (b"u0," + TIME + b",c0,click", line),
