@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ad_lakehouse.cli_options import console
-from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.errors import ConfigurationError, LakehouseError
 from ad_lakehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ad_lakehouse.files.router.progress import FileState
-    from ad_lakehouse.files.router.routing import RouteReport
+    from ad_lakehouse.files.router.reports import RouteReport
 
 
 def route(
@@ -41,17 +41,22 @@ def route(
         raise typer.BadParameter("name a folder, or set AD_LAKEHOUSE_ROUTER__FOLDER")
     refuse_landed(where, settings)
     settle = settings.landing.settle_seconds if follow or folder is None else 0.0
-    reports = run(where, settings, settle, follow)
+    reports, errors = run(where, settings, settle, follow)
     if not follow:
         console.print(routed(reports))
+    if errors:
+        raise errors[0]
     if any(each.failed for each in reports):
         raise typer.Exit(1)
 
 
-def run(where: str, settings: Settings, settle_seconds: float, follow: bool) -> "list[RouteReport]":
-    """The reports of one run. With `follow` none: each file is told as it comes, until SIGINT or SIGTERM.
+def run(
+    where: str, settings: Settings, settle_seconds: float, follow: bool
+) -> "tuple[list[RouteReport], list[LakehouseError]]":
+    """The reports of one run, and why files wait.
 
-    A signal lets the transaction under way end; the same signal again ends it at once.
+    With `follow` none: each file is told as it comes, until SIGINT or SIGTERM. A signal lets the transaction under way
+    end; the same signal again ends it at once.
     """
     from ad_lakehouse.files.router.routing import Router
     from kafka_sinks.sources import load_sources
@@ -67,12 +72,13 @@ def run(where: str, settings: Settings, settle_seconds: float, follow: bool) -> 
     sources = load_sources(settings.landing.sources)
     with Router(sources, where, settings, stopped=stop.is_set) as router:
         if not follow:
-            return router.route(settle_seconds)
+            return router.route(settle_seconds), router.errors
         console.print(f"Routing {where} as files come, until Ctrl-C.", markup=False)
+        told: dict[str, str] = {}
         while True:
-            router.route(settle_seconds, tell)
+            router.route(settle_seconds, lambda each: tell(each, told))
             if stop.wait(settings.router.poll_seconds):
-                return []
+                return [], router.errors
 
 
 def refuse_landed(where: str, settings: Settings) -> None:
@@ -89,19 +95,28 @@ def refuse_landed(where: str, settings: Settings) -> None:
 
 
 def known(settings: Settings) -> "list[FileState]":
-    """What became of each file, by name. Raises `KafkaUnreachable`, `TopicMissing` before the first run."""
+    """What became of each file, by name. Raises `KafkaUnreachable`."""
     from ad_lakehouse.files.router.progress import read_progress
-    from kafka_sinks.cluster import Cluster
+    from kafka_sinks.cluster import Cluster, TopicMissing
 
-    topic = Cluster(settings.kafka).topic(settings.router.progress_topic)
+    try:
+        topic = Cluster(settings.kafka).topic(settings.router.progress_topic)
+    except TopicMissing:  # before the first run
+        return []
     return sorted(read_progress(settings, topic).files.values(), key=lambda each: each.name)
 
 
-def tell(report: "RouteReport") -> None:
-    """One line a file, of a service; nothing of one that is known or waits."""
-    if report.outcome not in ("already routed", "still being written"):
-        words = f": {why}" if (why := report.error or unsent(report)) else ""
-        console.print(f"{report.path}: {report.outcome}, {report.rows:,} rows{words}", markup=False)
+def tell(report: "RouteReport", told: dict[str, str]) -> None:
+    """One line a file, of a service; nothing of one that is known or waits, and nothing twice in a row."""
+    if report.outcome in ("already routed", "still being written"):
+        return
+    words = f": {why}" if (why := report.error or unsent(report)) else ""
+    line = f"{report.path}: {report.outcome}, {report.rows:,} rows{words}"
+    if report.failed:
+        if told.get(report.path) == line:
+            return
+        told[report.path] = line
+    console.print(line, markup=False)
 
 
 def unsent(report: "RouteReport") -> str:

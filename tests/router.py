@@ -14,7 +14,8 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from landing_topics import new_topic, settings_for
 
 from ad_lakehouse.files.router.progress import Progress, read_progress
-from ad_lakehouse.files.router.routing import Router, RouteReport
+from ad_lakehouse.files.router.reports import RouteReport
+from ad_lakehouse.files.router.routing import Router
 from ad_lakehouse.settings import RouterSettings, Settings
 from kafka_sinks.cluster import Cluster
 from kafka_sinks.sources import Source, load_sources

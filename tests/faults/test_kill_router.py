@@ -122,7 +122,7 @@ def filled(world: World) -> Counter[tuple[str, int]]:
     ("fault", "at"),
     [
         (BEFORE_THE_COMMIT, 3),
-        (AFTER_THE_COMMIT, 2),
+        (AFTER_THE_COMMIT, 3),
         (AFTER_THE_COMMIT, 4),
         (BETWEEN_FILES, 2),
         (WITH_ROWS_HALF_PRODUCED, 1),

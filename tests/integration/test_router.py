@@ -263,6 +263,22 @@ def test_a_schema_that_the_registry_refuses_breaks_its_file_only(
     assert registry.versions(subject) == [1]
 
 
+def test_avro_files_wait_for_a_registry_and_stop_no_other(
+    world: Callable[..., World], registry: RegistryServer
+) -> None:
+    here = world("bid_requests", "impressions")
+    container(here.folder / "a.avro", [bid(1)])
+    (here.folder / "b.jsonl").write_bytes(lines(1))
+    settings = here.settings()
+    settings.kafka.schema_registry = "http://127.0.0.1:1"
+    with Router(here.sources, here.folder, settings) as router:
+        outcomes = [each.outcome for each in router.route()]
+        assert outcomes == ["no registry", "routed"]
+        assert [error.exit_code for error in router.errors] == [28]
+    assert "a.avro" not in here.progress().files
+    assert here.route(settings_with(registry, settings))["a.avro"].rows == 1
+
+
 def test_a_file_that_is_being_written_is_left_and_one_that_changes_is_not_told_as_routed(
     world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:

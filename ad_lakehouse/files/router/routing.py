@@ -1,76 +1,41 @@
 """Routing a folder: one file's way to its topics, the report.
 
-Belongs here: what becomes of each file. Not here: which files there are (files/drop.py), what a row is on its topic
-(chunks.py), transactions (sending.py), what is known (progress.py).
+Belongs here: deciding what becomes of each file. Not here: the reports (reports.py), which files there are
+(files/drop.py), what a row is on its topic (chunks.py), transactions (sending.py), what is known (progress.py).
 """
 
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Literal, Self
+from typing import Self
 
+from ad_lakehouse.errors import ConfigurationError, LakehouseError
 from ad_lakehouse.files.drop import DropFolder, Dropped, Opened, drop_folder, reason
 from ad_lakehouse.files.reading import FileBroken, check_whole
-from ad_lakehouse.files.router.chunks import Chunk, Unsent, read_chunks
+from ad_lakehouse.files.router.chunks import Chunk, read_chunks
 from ad_lakehouse.files.router.progress import (
     Content,
     FileState,
     Progress,
-    State,
     content_id,
     content_record,
     file_record,
     read_progress,
 )
+from ad_lakehouse.files.router.reports import LASTING, RouteReport, file_state
 from ad_lakehouse.files.router.sending import Sender, Sent
 from ad_lakehouse.files.router.topics import absent_topics, ensure_topic, largest_message
 from ad_lakehouse.files.router.writers import SchemaNotTaken, Writers
 from ad_lakehouse.settings import Settings
-from kafka_sinks.decode import ContainerUnreadable, HeaderUnfit
+from kafka_sinks.decode import ContainerUnreadable, HeaderUnfit, RegistryUnavailable
 from kafka_sinks.sources import Source, sources_of_file
 
-Outcome = Literal[
-    "routed",
-    "already routed",
-    "no source",
-    "no topic",
-    "still being written",
-    "changed while read",
-    "broken",
-    "stopped",
-]
 NAMED_UNSENT = 20  # rows that a state names; of more only the number
-STATES: Mapping[Outcome, State] = {
-    "no source": "unclaimed",
-    "no topic": "unclaimed",
-    "changed while read": "changed",
-    "broken": "broken",
-}
 BROKEN = (FileBroken, HeaderUnfit, ContainerUnreadable, SchemaNotTaken)
-
-
-@dataclass
-class RouteReport:
-    """What became of one file. `rows`: those of this run; `unsent`: rows of this run that no message takes."""
-
-    path: str
-    seen: Dropped
-    outcome: Outcome
-    topics: tuple[str, ...] = ()
-    rows: int = 0
-    unsent: list[Unsent] = field(default_factory=list)
-    error: str = ""
-    sha256: str = ""
-    content: str = ""  # its `content_id`, once it is known
-    seconds: float = 0.0
-
-    @property
-    def failed(self) -> bool:
-        return self.outcome in ("broken", "changed while read", "no topic") or bool(self.unsent)
 
 
 def utc_now() -> datetime:
@@ -104,6 +69,7 @@ class Router:
         self._writers = Writers(settings.kafka)
         self._pending: dict[str, FileState] = {}
         self._told: dict[str, str] = {}  # identities of files that cannot be routed as they are
+        self.errors: list[LakehouseError] = []  # why files of the last run wait
         self.progress = Progress()
 
     def __enter__(self) -> Self:
@@ -119,10 +85,11 @@ class Router:
     ) -> list[RouteReport]:
         """Routes what is new in the folder; a report of each file, told to `progress` as it comes.
 
-        A broken file does not stop the others. Files written to within `settle_seconds` are left for the next time.
-        Raises `RouterFenced`, `SendFailed`, `RegistryUnavailable`, `ConfigurationError`.
+        A broken file does not stop the others, nor does a registry that cannot be asked (`errors` says why). Files
+        written to within `settle_seconds` are left for the next time. Raises `RouterFenced`, `SendFailed`.
         """
         reports = []
+        self.errors = []
         for dropped in self._drop.files():
             if self._stopped():
                 break
@@ -131,7 +98,7 @@ class Router:
             begun = time.monotonic()
             report = self._take(dropped, settle_seconds)
             report.seconds = time.monotonic() - begun
-            if report.outcome in ("broken", "no source", "no topic"):
+            if report.outcome in LASTING and not report.passing:
                 self._told[dropped.name] = report.seen.identity
             reports.append(report)
             progress(report)
@@ -169,6 +136,10 @@ class Router:
                         self._route(opened, takers, report)
             except OSError as error:
                 report.outcome, report.error = "broken", f"it cannot be read: {reason(error)}"
+                report.passing = True
+            except (RegistryUnavailable, ConfigurationError) as error:
+                report.outcome, report.error = "no registry", error.message
+                self.errors.append(error)
         self._note(report)
         return report
 
@@ -226,7 +197,7 @@ class Router:
 
     def _note(self, report: RouteReport) -> None:
         """Has what became of a file written down, with the next transaction."""
-        if report.outcome not in ("still being written", "stopped"):
+        if report.outcome not in ("no registry", "still being written", "stopped"):
             self._keep(self._state(report, self.progress.contents.get(report.content, Content())))
 
     def _keep(self, state: FileState) -> None:
@@ -235,27 +206,10 @@ class Router:
             self._pending[state.name] = state
 
     def _state(self, report: RouteReport, content: Content) -> FileState:
-        """What became of a file, for people."""
         known = self.progress.files.get(report.path)
         if report.outcome == "already routed" and not report.sha256 and known is not None:
             return known
-        state: State = STATES.get(report.outcome, "routed")
-        told = report.error
-        if state == "routed" and content.file != report.path:
-            state, told = "duplicate", f"the same content as {content.file}"
-        elif state == "routed" and content.unsent:
-            state, told = "incomplete", "; ".join(content.named)
-        return FileState(
-            report.path,
-            state,
-            self._clock().isoformat(timespec="milliseconds"),
-            report.sha256,
-            report.seen.identity,
-            report.topics,
-            content.rows - content.unsent,
-            content.unsent,
-            told,
-        )
+        return file_state(report, content, self._clock())
 
     def _send(self, rows: Callable[[], Iterable[Sent]], *records: tuple[bytes, bytes]) -> None:
         """Commits rows with records of the progress topic, and what is to be noted of files."""

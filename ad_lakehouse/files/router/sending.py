@@ -62,10 +62,14 @@ class Sender:
             "compression.type": "lz4",
             "linger.ms": "20",
             "queue.buffering.max.kbytes": str(QUEUE_KBYTES),
-            "message.max.bytes": str(largest),
         }
         config = client_config(settings.kafka, self._remember)
-        fixed = {"transactional.id": transactional_id(settings), "enable.idempotence": True, "acks": "all"}
+        fixed = {
+            "transactional.id": transactional_id(settings),
+            "enable.idempotence": True,
+            "acks": "all",
+            "message.max.bytes": str(largest),
+        }
         self._producer = connect(Producer, {**defaults, **config, **fixed})
 
     def __enter__(self) -> Self:
