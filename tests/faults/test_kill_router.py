@@ -160,6 +160,21 @@ def test_each_row_is_there_once_after_kills_at_random_moments(kafka: KafkaBroker
     assert places(world.seen("impressions")) == expected, f"seed {seed}"
 
 
+def test_a_broker_that_dies_is_waited_for(tmp_path: Path) -> None:
+    with KafkaBroker() as broker:
+        world = World(broker.bootstrap, tmp_path / "drop", "impressions")
+        expected = filled(world)
+        process = router(world, SLOWLY)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        time.sleep(random.uniform(0.05, 0.2))
+        broker.kill()
+        broker.start()
+        process.communicate(timeout=120)  # it may also have ended with an error
+        world.route()
+        assert places(world.seen("impressions")) == expected
+
+
 def test_a_zombie_is_fenced_and_sends_nothing_more(kafka: KafkaBroker, tmp_path: Path) -> None:
     """One that was frozen amid a transaction while another took its place."""
     world = World(kafka.bootstrap, tmp_path / "drop", "impressions")

@@ -6,6 +6,9 @@ Belongs here: routing that is not interrupted. Not here: kill -9 and zombies (te
 import gzip
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -172,7 +175,7 @@ def test_a_large_file_takes_several_transactions(world: Callable[..., World]) ->
 
 def test_odd_and_broken_files_are_told_and_stop_no_other(world: Callable[..., World]) -> None:
     here = world("impressions", *MIXED, "bid_requests")
-    whole = gzip.compress(lines(*range(2_000)))
+    whole = gzip.compress(b"".join(impression(i, note="x" * 5_000) + b"\n" for i in range(4_000)), 1)
     files = {
         "a_empty.jsonl": b"",
         "b_cut.jsonl.gz": whole[: len(whole) // 2],
@@ -187,7 +190,7 @@ def test_odd_and_broken_files_are_told_and_stop_no_other(world: Callable[..., Wo
         (here.folder / name).write_bytes(content)
     (here.folder / "dimensions").mkdir()
     (here.folder / "dimensions" / "sites.csv").write_text("site\nnews.example\n")
-    reports = here.route()
+    reports = here.route(here.settings(rows_per_transaction=100))
     assert {name: each.outcome for name, each in reports.items()} == {
         "a_empty.jsonl": "routed",
         "b_cut.jsonl.gz": "broken",
@@ -210,7 +213,7 @@ def test_odd_and_broken_files_are_told_and_stop_no_other(world: Callable[..., Wo
     assert "has no topic; land it as a file" in states["dimensions/sites.csv"].reason
     assert [each.headers["file"] for each in here.seen("impressions", *MIXED, "bid_requests")] == [b"z_good.jsonl"]
     (here.folder / "b_cut.jsonl.gz").write_bytes(whole)  # and mended it is routed
-    assert here.route()["b_cut.jsonl.gz"].rows == 2_000
+    assert here.route()["b_cut.jsonl.gz"].rows == 4_000
 
 
 def test_rows_of_a_half_corrupt_container_are_sent_and_the_damage_is_quarantined(
@@ -340,3 +343,38 @@ def test_the_command_routes_tells_and_shows(
     assert refused.returncode == 2
     assert "would come twice" in refused.stderr
     assert json.loads(here.seen("impressions")[0].value or b"")["user_id"] in ("u1", "u2")
+
+
+def test_the_service_routes_files_as_they_come_until_it_is_told_to_stop(
+    world: Callable[..., World], tmp_path: Path
+) -> None:
+    here = world("impressions")
+    own = tmp_path / "sources"
+    own.mkdir()
+    (own / "impressions.yml").write_text(f"topic: {here.topic('impressions')}\n")
+    environment = {
+        "KAFKA__BOOTSTRAP_SERVERS": here.bootstrap,
+        "LANDING__SETTLE_SECONDS": "0",
+        "LANDING__SOURCES": str(own),
+        "ROUTER__FOLDER": str(here.folder),
+        "ROUTER__POLL_SECONDS": "0.1",
+        "ROUTER__PROGRESS_TOPIC": f"routed-{here.name}",
+    }
+    (here.folder / "bad.jsonl.gz").write_bytes(b"\x1f\x8b")
+    service = subprocess.Popen(
+        [sys.executable, "-m", "ad_lakehouse", "route", "--follow"],
+        env=os.environ | {f"AD_LAKEHOUSE_{name}": value for name, value in environment.items()},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert service.stdout is not None
+    assert service.stdout.readline().startswith("Routing ")
+    assert service.stdout.readline().startswith("bad.jsonl.gz: broken, 0 rows: ")
+    for number in range(3):
+        (here.folder / ".new").write_bytes(lines(number))
+        (here.folder / ".new").rename(here.folder / f"{number}.jsonl")
+        assert service.stdout.readline() == f"{number}.jsonl: routed, 1 rows\n"
+    service.terminate()
+    assert service.communicate(timeout=30)[0] == ""
+    assert service.returncode == 0
+    assert len(here.seen("impressions")) == 3
