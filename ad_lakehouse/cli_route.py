@@ -120,8 +120,8 @@ def tell(report: "RouteReport", told: dict[str, str]) -> None:
 
 
 def unsent(report: "RouteReport") -> str:
-    more = f" and {len(report.unsent) - 3:,} more rows" if len(report.unsent) > 3 else ""
-    return "; ".join(f"row {each.row}: {each.reason}" for each in report.unsent[:3]) + more
+    named = "; ".join(f"row {each.row}: {each.reason}" for each in report.named[:3])
+    return named + (f" and {report.unsent - 3:,} more rows" if report.unsent > 3 else "")
 
 
 def routed(reports: "Iterable[RouteReport]") -> "Table":
@@ -137,7 +137,7 @@ def routed(reports: "Iterable[RouteReport]") -> "Table":
             each.outcome,
             " + ".join(each.topics),
             number(each.rows),
-            number(len(each.unsent)),
+            number(each.unsent),
             escape(each.error or unsent(each)),
         )
     return made

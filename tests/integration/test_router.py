@@ -181,6 +181,7 @@ def test_odd_and_broken_files_are_told_and_stop_no_other(world: Callable[..., Wo
         "b_cut.jsonl.gz": whole[: len(whole) // 2],
         "c_utf16.jsonl": lines(1).decode().encode("utf-16"),
         "d_header.csv": b'a,"b\nc',
+        "d_wide.csv": b",".join([b"x" * 3_000_000] * 2) + b"\nu",
         "e_none.avro": b"not Avro at all",
         "f_none.txt": b"x",
         "g_sites.csv": b"",
@@ -196,6 +197,7 @@ def test_odd_and_broken_files_are_told_and_stop_no_other(world: Callable[..., Wo
         "b_cut.jsonl.gz": "broken",
         "c_utf16.jsonl": "broken",
         "d_header.csv": "broken",
+        "d_wide.csv": "broken",
         "e_none.avro": "broken",
         "f_none.txt": "no source",
         "g_sites.csv": "routed",
@@ -207,6 +209,7 @@ def test_odd_and_broken_files_are_told_and_stop_no_other(world: Callable[..., Wo
         "b_cut.jsonl.gz",
         "c_utf16.jsonl",
         "d_header.csv",
+        "d_wide.csv",
         "e_none.avro",
     }
     assert "UTF-16" in states["c_utf16.jsonl"].reason
@@ -234,14 +237,16 @@ def test_rows_of_a_half_corrupt_container_are_sent_and_the_damage_is_quarantined
 
 def test_a_row_that_no_message_takes_is_named_and_the_others_are_sent(world: Callable[..., World]) -> None:
     here = world("impressions", **{"max.message.bytes": "20000"})
-    content = lines(0, 1) + impression(2, note="x" * 30_000) + b"\n" + lines(3)
+    most = 20_000 - 512 - len("a.jsonl")
+    rest = [impression(3, note="x" * (most + more - len(impression(3, note="")))) for more in (0, 1)]
+    content = b"\n".join([impression(0), impression(1), impression(2, note="x" * 30_000), *rest])
     (here.folder / "a.jsonl").write_bytes(content)
     (here.folder / "bomb.jsonl.gz").write_bytes(gzip.compress(b"0" * (40 << 20) + b"\n" + impression(5)))
     reports = here.route()
-    assert (reports["a.jsonl"].rows, [each.row for each in reports["a.jsonl"].unsent]) == (3, [2])
-    assert (reports["bomb.jsonl.gz"].rows, reports["bomb.jsonl.gz"].unsent[0].reason) == (1, "it is longer than 16 MiB")
+    assert (reports["a.jsonl"].rows, [each.row for each in reports["a.jsonl"].named]) == (3, [2, 4])
+    assert (reports["bomb.jsonl.gz"].rows, reports["bomb.jsonl.gz"].named[0].reason) == (1, "it is longer than 16 MiB")
     state = here.progress().files["a.jsonl"]
-    assert (state.state, state.rows, state.unsent) == ("incomplete", 3, 1)
+    assert (state.state, state.rows, state.unsent) == ("incomplete", 3, 2)
     assert state.reason.startswith("row 2: its 30,")
     assert sorted(row for digest, row in places(here.seen("impressions")) if digest == sha(content)) == [0, 1, 3]
     assert here.route()["a.jsonl"].outcome == "already routed"

@@ -112,10 +112,11 @@ def text_chunks(stream: IO[bytes], name: str, takers: Sequence[Source], settings
             header = first_record(text) or None
         columns = parse_header(header) if header else None
     topics = {source.name: str(source.topic) for source in takers}
+    with_each = len(header or b"") + ENVELOPE  # bytes that go with each record
     with readable(stream, name) as text:
         for records in text_records(
             text,
-            max_rows=settings.rows_per_transaction,
+            max_rows=max(1, min(settings.rows_per_transaction, settings.bytes_per_transaction * 8 // with_each)),
             max_bytes=settings.bytes_per_transaction,
             quoted=is_csv,
             skip=int(is_csv),

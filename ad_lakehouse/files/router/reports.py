@@ -29,19 +29,24 @@ STATES: Mapping[Outcome, State] = {
     "changed while read": "changed",
     "broken": "broken",
 }
+LONGEST_REASON = 2_000  # characters; a file's own words may stand in it
 LASTING = ("broken", "no source", "no topic")
 
 
 @dataclass
 class RouteReport:
-    """What became of one file. `rows`: those of this run; `unsent`: rows of this run that no message takes."""
+    """What became of one file. `rows`: those of this run.
+
+    `unsent`: how many rows of this run no message takes; `named`: the first of them.
+    """
 
     path: str
     seen: Dropped
     outcome: Outcome
     topics: tuple[str, ...] = ()
     rows: int = 0
-    unsent: list[Unsent] = field(default_factory=list)
+    unsent: int = 0
+    named: list[Unsent] = field(default_factory=list)
     error: str = ""
     sha256: str = ""
     content: str = ""  # its `content_id`, once it is known
@@ -70,5 +75,5 @@ def file_state(report: RouteReport, content: Content, now: datetime) -> FileStat
         report.topics,
         content.rows - content.unsent,
         content.unsent,
-        told,
+        told[:LONGEST_REASON],
     )

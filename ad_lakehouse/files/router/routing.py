@@ -26,7 +26,7 @@ from ad_lakehouse.files.router.progress import (
     file_record,
     read_progress,
 )
-from ad_lakehouse.files.router.reports import LASTING, RouteReport, file_state
+from ad_lakehouse.files.router.reports import LASTING, LONGEST_REASON, RouteReport, file_state
 from ad_lakehouse.files.router.sending import Sender, Sent
 from ad_lakehouse.files.router.topics import absent_topics, ensure_topic, largest_message
 from ad_lakehouse.files.router.writers import SchemaNotTaken, Writers
@@ -176,12 +176,13 @@ class Router:
                     return
                 self._send_chunk(chunk, report)
         except BROKEN as error:
-            report.outcome, report.error = "broken", str(error)
+            report.outcome, report.error = "broken", str(error)[:LONGEST_REASON]
 
     def _send_chunk(self, chunk: Chunk, report: RouteReport) -> None:
         """One transaction: rows, how far their content is, and what became of the file when these are its last."""
         before = self.progress.contents.get(report.content, Content(file=report.path))
-        report.unsent += chunk.unsent
+        report.unsent += len(chunk.unsent)
+        report.named = [*report.named, *chunk.unsent][:NAMED_UNSENT]
         content = replace(
             before,
             rows=chunk.end,
