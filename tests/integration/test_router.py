@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from kafka_sinks.sink import land_topic
 
 pytestmark = pytest.mark.kafka
 MIXED = ("clicks", "conversions")
-TIME = "2026-11-20T10:00:00Z"
+TIME = (datetime.now(UTC) - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
 COLUMNS = "user_id,event_ts,conversion_type,campaign_id,order_id,partner,url"
 
 
@@ -61,7 +62,15 @@ def container(path: Path, records: list[dict[str, Any]], codec: str = "null", si
 def mixed(count: int) -> str:
     """CSV with columns of both sources and of none, in an order of its own, odd records among them."""
     kinds = ("click", "purchase", "teleport", "click", "signup", "")
-    odd = ['u"x,{t},click,c1,,,', "u,{t},click", "\xff\xfe,{t},click,c1,,,", ",,,,,,", "u,{t},click,c1,,,,,,,,,,,", "x"]
+    odd = [
+        'u"x,{t},click,c1,,,',
+        "u,{t},click",
+        "\xff\xfe,{t},click,c1,,,",
+        ",,,,,,",
+        "{t},u,c1,click",
+        "u,{t},click,c1,,,,,,,,,,,",
+        "x",
+    ]
     rows = [
         f'u{i},{TIME},{kinds[i % 6]},c{i % 3},{f"o{i}" if i % 2 else ""},{"p" * (i % 2)},"https://x.example/?a=1,\n{i}"'
         for i in range(count)
@@ -108,7 +117,7 @@ def test_routed_then_landed_equals_landed_as_files(
         assert landed(routed, source) == landed(direct, source), source
     assert len(landed(routed, "clicks")) > 400
     assert Counter(row[0] for row in rows(routed, "_reason", TableName("bronze", "clicks")))["invalid_csv"] >= 8
-    assert replay(routed, here.sources, settings)[0].accepted == 0
+    assert not any(each.accepted for each in replay(routed, here.sources, settings))
     for source in ("impressions", *MIXED, "bid_requests"):
         assert landed(routed, source) == landed(direct, source), f"{source} after a replay"
 
@@ -158,7 +167,7 @@ def test_a_file_under_a_name_of_another_source_is_routed_again_under_its_own(wor
     (here.folder / "a.jsonl").write_text(mixed(30), encoding="latin-1")
     assert here.route()["a.jsonl"].rows > 30
     (here.folder / "a.jsonl").rename(here.folder / "a.csv")
-    assert here.route()["a.csv"].rows == len(here.seen(*MIXED)) == 36
+    assert here.route()["a.csv"].rows == len(here.seen(*MIXED)) == 37
     assert here.route()["a.csv"].outcome == "already routed"
 
 
@@ -224,15 +233,15 @@ def test_rows_of_a_half_corrupt_container_are_sent_and_the_damage_is_quarantined
 ) -> None:
     here = world("bid_requests")
     content = bytearray(container(here.folder / "a.avro", [bid(i) for i in range(300)], size=1_000))
-    content[len(content) // 2] ^= 0xFF
-    content[len(content) // 2 + 1 : len(content) // 2 + 40] = b"\xff" * 39
+    sync = bytes(content[-16:])
+    block = content.index(sync, len(content) // 2) + len(sync)
+    content[block : block + 10] = b"\xff" * 10  # where its number of records and its size stand
     (here.folder / "a.avro").write_bytes(content)
     settings = settings_with(registry, here.settings())
     assert here.route(settings)["a.avro"].outcome == "routed"
     report = land_topic(lake, here.sources["bid_requests"], settings)
     assert 200 < report.accepted < 300
-    assert report.rejected.total() >= 1
-    assert set(report.rejected) <= {"invalid_avro", "invalid_value", "event_time_out_of_range"}
+    assert report.rejected == {"invalid_avro": 1}
 
 
 def test_a_row_that_no_message_takes_is_named_and_the_others_are_sent(world: Callable[..., World]) -> None:
