@@ -75,5 +75,5 @@ def file_state(report: RouteReport, content: Content, now: datetime) -> FileStat
         report.topics,
         content.rows - content.unsent,
         content.unsent,
-        told[:LONGEST_REASON],
+        told,
     )
