@@ -26,13 +26,13 @@ FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRO
 class RouterFenced(LakehouseError):
     """Another router with the same progress topic has started; or this one was silent too long."""
 
-    exit_code = 38
+    exit_code = 47
 
 
 class SendFailed(LakehouseError):
     """The broker did not take a transaction, or did not say whether it did."""
 
-    exit_code = 39
+    exit_code = 48
 
 
 class Aborted(Exception):
