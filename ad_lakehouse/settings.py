@@ -63,6 +63,18 @@ class LandingSettings(Part):
     sources: Path | None = Field(None, description="Folder of source YAML files added to the built-in ones")
 
 
+class RouterSettings(Part):
+    """How dropped files become records of topics."""
+
+    folder: str | None = Field(None, description="Folder or URL (s3://…) of a prefix whose files are routed")
+    progress_topic: str = Field(
+        "_ad_lakehouse.routed", min_length=1, description="Topic that knows what is routed; one router at a time"
+    )
+    rows_per_transaction: int = Field(20_000, gt=0, description="Rows that become visible together")
+    bytes_per_transaction: int = Field(32 << 20, gt=0, description="About as many bytes at most")
+    poll_seconds: float = Field(2.0, gt=0, description="route --follow looks for new files so often")
+
+
 class MaintenanceSettings(Part):
     """What `ad-lakehouse maintain` makes of a table's files, and how long it keeps old ones."""
 
@@ -145,6 +157,7 @@ class Settings(BaseSettings):
     freshness: Path | None = Field(None, description="YAML of freshness windows laid over the built-in ones")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
     landing: LandingSettings = Field(default_factory=LandingSettings)
+    router: RouterSettings = Field(default_factory=RouterSettings)
     maintenance: MaintenanceSettings = Field(default_factory=MaintenanceSettings)
     transform: TransformSettings = Field(default_factory=TransformSettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)
