@@ -39,7 +39,8 @@ with dg.DagsterInstance.local_temp(home) as instance:
         store(self, entry)
     storage.store_event = stored
     asset = landing_asset([impressions_from(topic)], None)
-    dg.materialize([asset], instance=instance, resources={"settings": Settings.model_validate_json(settings), "drop": drop_of_run})
+    given = {"settings": Settings.model_validate_json(settings), "drop": drop_of_run}
+    dg.materialize([asset], instance=instance, resources=given)
 """
 
 
