@@ -26,7 +26,7 @@ from ad_lakehouse.demo.broker import KafkaBroker, free_ports
 from ad_lakehouse.settings import AlertSettings
 
 SHIPPED = Path(__file__).parents[2] / "docker" / "connect" / "connectors" / "impressions.json"
-SECRET = "hunter2"
+SECRET = "hunter2"  # noqa: S105 no secret of anybody
 
 
 @pytest.fixture(scope="session")
@@ -195,7 +195,7 @@ def test_what_the_worker_refuses_is_told_with_file_and_field_and_nothing_is_chan
     place.put("b", **{"batch.size": "${env:A_PASSWORD}"})
     refused = place.run("apply")
     assert (refused.returncode, SECRET in refused.stderr) == (2, False)
-    assert f"{wrong}: config.batch.size is refused by the worker: the value is not allowed" in refused.stderr
+    assert f"{wrong}: config.batch.size is refused by the worker: its value is not allowed" in refused.stderr
     place.put("b", **{"connector.class": "org.example.Nothing"})
     refused = place.run("apply")
     assert refused.returncode == 2
@@ -213,12 +213,11 @@ def test_a_worker_killed_in_the_middle_of_a_file_neither_loses_nor_repeats_a_lin
     place.put("killed", **{"topic": topic, "file": str(tmp_path / "big.jsonl"), "batch.size": 100})
     place.run("apply")
     arrived = Committed(kafka.bootstrap, topic)
-    for _ in range(2):
-        arrived.read(len(arrived.values) + chance.randrange(2_000, 10_000))
-        place.worker.kill()
-        arrived.more(0.5)
-        assert 0 < len(arrived.values) < len(sent)  # it was in the middle
-        place.worker.start()
+    arrived.read(chance.randrange(2_000, 20_000))
+    place.worker.kill()
+    arrived.more(0.5)
+    assert 0 < len(arrived.values) < len(sent)  # it was in the middle
+    place.worker.start()
     assert arrived.all_of(sent)
 
 
@@ -252,8 +251,8 @@ def test_a_failed_task_is_seen_told_and_over_when_it_is_mended(
     sent = [*lines(10), impression(10, url="x" * 60_000)]
     write(tmp_path / "long.jsonl", sent)
     place.put("long", topic=topic, file=str(tmp_path / "long.jsonl"))
-    place.run("apply")
     assert watch.told() == []
+    place.run("apply")
     wait_until(lambda: place.failed("long"))
     shown = place.run("status")
     assert shown.returncode == 44
@@ -285,4 +284,5 @@ def allow(bootstrap: str, topic: str, field: str, value: str) -> None:
     """Changes one setting of a topic."""
     entry = ConfigEntry(field, value, incremental_operation=AlterConfigOpType.SET)
     wanted = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-    AdminClient({"bootstrap.servers": bootstrap}).incremental_alter_configs([wanted])[wanted].result(20)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.incremental_alter_configs([wanted])[wanted].result(20)

@@ -1,11 +1,13 @@
 """Connector files, what differs from the worker, what must not be shown; none of it needs a worker."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from ad_lakehouse.connect.connectors import load_connectors
+from ad_lakehouse.connect.apply import raise_if_refused
+from ad_lakehouse.connect.connectors import Connector, load_connectors
 from ad_lakehouse.connect.differences import HIDDEN, differences
 from ad_lakehouse.connect.rest import ConnectApi, ConnectUnreachable
 from ad_lakehouse.connect.states import first_line
@@ -94,6 +96,21 @@ def test_a_url_that_is_none_or_holds_a_password_is_refused_and_not_shown(
 
 def test_a_worker_that_is_not_there_is_asked_again_and_then_told() -> None:
     waits: list[float] = []
-    with pytest.raises(ConnectUnreachable, match="http://127.0.0.1:1 ") as error:
+    with pytest.raises(ConnectUnreachable, match="asked: ConnectionError") as error:
         ConnectApi(ConnectSettings(url="http://127.0.0.1:1"), waits.append).ask("/connectors")
     assert (error.value.exit_code, waits) == (45, [0.5, 1.0, 2.0, 4.0])
+
+
+def test_a_refusal_quotes_no_resolved_reference_and_no_secret(tmp_path: Path) -> None:
+    config = {"connector.class": "C", "file": "${env:FILE}", "db.password": "literal", "topic": "", "size": "${env:S}"}
+    one = Connector("one", config, tmp_path / "one.json")
+    topic = {"name": "topic", "errors": ["topic is empty (s3cret, literal)\nand more"]}
+    with pytest.raises(
+        ConfigurationError, match=re.escape("config.topic is refused by the worker: topic is empty")
+    ) as e:
+        raise_if_refused(one, [topic], set(), {"file": "s3cret", "topic": ""})
+    assert e.value.message.endswith("topic is empty (***, ***).")
+    wrong = [{"name": name, "errors": ["Invalid value s3cret"]} for name in ("exactly.once.support", "size")]
+    with pytest.raises(ConfigurationError, match=r"config\.size is refused") as e:
+        raise_if_refused(one, [topic, *wrong], set(), {"size": None})
+    assert "s3cret" not in str(e.value)
