@@ -1,6 +1,6 @@
 """Kafka Connect, a real distributed worker on docker/connect/worker.properties, and a real broker.
 
-No Spark: of this folder's parts only Java is needed.
+No Spark: of what the other tests of this folder need, these need only Java.
 """
 
 import json
@@ -27,11 +27,6 @@ from ad_lakehouse.settings import AlertSettings
 
 SHIPPED = Path(__file__).parents[2] / "docker" / "connect" / "connectors" / "impressions.json"
 SECRET = "hunter2"  # noqa: S105 no secret of anybody
-
-
-@pytest.fixture(scope="session")
-def spark() -> None:
-    """None here."""
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +63,8 @@ class Place:
         return path
 
     def run(self, *arguments: str) -> CompletedProcess[str]:
-        return cli_here(
-            "connect", *arguments, CONNECT__URL=self.worker.url, CONNECT__CONNECTORS=str(self.folder)
-        )  # fmt: skip
+        where = {"CONNECT__URL": self.worker.url, "CONNECT__CONNECTORS": str(self.folder)}
+        return cli_here("connect", *arguments, **where)
 
     def failed(self, name: str) -> bool:
         """Whether a task of the connector has failed."""
@@ -219,6 +213,32 @@ def test_a_worker_killed_in_the_middle_of_a_file_neither_loses_nor_repeats_a_lin
     assert 0 < len(arrived.values) < len(sent)  # it was in the middle
     place.worker.start()
     assert arrived.all_of(sent)
+
+
+def test_the_limits_that_the_docs_state_still_are(place: Place, kafka: KafkaBroker, tmp_path: Path) -> None:
+    """When Kafka has mended one of them, docs/kafka-connect.md and `batch.size` can change."""
+    late = tmp_path / "late.jsonl"
+    sent = [b"%d" % number for number in range(103)]  # less than a kilobyte
+    write(late, sent)
+    topic = new_topic(kafka.bootstrap, partitions=1)
+    place.put("late", **{"topic": topic, "file": str(late), "batch.size": 100})
+    odd = tmp_path / "odd.jsonl"
+    other = [impression(number, event_id=f"i{number}").replace(b"news", "né".encode()) for number in range(1000)]
+    write(odd, other)
+    second = new_topic(kafka.bootstrap, partitions=1)
+    place.put("odd", topic=second, file=str(odd))
+    place.run("apply")
+    arrived = Committed(kafka.bootstrap, topic)
+    assert arrived.all_of(sent[:100])
+    more = lines(1)
+    write(late, more, "ab")
+    assert arrived.all_of(sent + more)
+
+    repeated = Committed(kafka.bootstrap, second)
+    assert repeated.all_of(other)
+    place.put("odd", **{"topic": second, "file": str(odd), "batch.size": 999})  # starts its task anew
+    place.run("apply")
+    assert len(repeated.read(1001)) > 1000
 
 
 class Watch:
