@@ -15,7 +15,7 @@ from requests.auth import HTTPBasicAuth
 from ad_lakehouse.errors import ConfigurationError, LakehouseError
 from ad_lakehouse.settings import PREFIX, ConnectSettings
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 30.0  # while a worker starts or stops tasks it answers nobody, which takes seconds
 WAITS = (0.5, 1.0, 2.0, 4.0)  # between attempts, in seconds; a rebalance of the workers is over by then
 PASSING = {requests.codes.conflict, requests.codes.too_many}  # 409: the workers divide their work anew
 SETTING = f"{PREFIX}CONNECT__URL"
@@ -37,30 +37,36 @@ class Answer:
 
 
 class ConnectApi:
-    """The workers of one group; each of them answers for all."""
+    """The workers of one group; each of them answers for all. `timeout`: seconds for one of the `attempts`, at most 5."""
 
-    def __init__(self, settings: ConnectSettings, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        settings: ConnectSettings,
+        wait: Callable[[float], None] = time.sleep,
+        *,
+        attempts: int = 1 + len(WAITS),
+        timeout: float = TIMEOUT_SECONDS,
+    ) -> None:
         """Raises `ConfigurationError` when no URL is set."""
         if not settings.url:
             raise ConfigurationError(
                 f"{SETTING} is not set.", remedy="Set it to a worker of Kafka Connect: http://host:8083"
             )
         self.url = settings.url.rstrip("/")
-        self._wait, self._session = wait, requests.Session()
+        self._wait, self._attempts, self._timeout = wait, attempts, timeout
+        self._session = requests.Session()
         if settings.auth is not None:
             user, _, password = settings.auth.get_secret_value().partition(":")
             self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
 
-    def ask(
-        self, path: str, method: str = "GET", body: Mapping[str, Any] | None = None, *, attempts: int = 1 + len(WAITS)
-    ) -> Answer:
+    def ask(self, path: str, method: str = "GET", body: Mapping[str, Any] | None = None) -> Answer:
         """Raises `ConnectUnreachable` when after all attempts there is no answer, or at once when we are refused."""
         problem = ""
-        for attempt in range(attempts):
+        for attempt in range(self._attempts):
             if attempt:
                 self._wait(WAITS[attempt - 1])
             try:
-                response = self._session.request(method, self.url + path, json=body, timeout=TIMEOUT_SECONDS)
+                response = self._session.request(method, self.url + path, json=body, timeout=self._timeout)
             except requests.RequestException as error:
                 problem = type(error).__name__
                 continue

@@ -44,10 +44,9 @@ class ConnectorState:
         return tuple(each for each in self.parts if each.state == FAILED)
 
 
-def connector_states(api: ConnectApi, *, attempts: int | None = None) -> list[ConnectorState]:
+def connector_states(api: ConnectApi) -> list[ConnectorState]:
     """Every connector of the worker's group, by name."""
-    path = "/connectors?expand=status"
-    answer = api.ask(path) if attempts is None else api.ask(path, attempts=attempts)
+    answer = api.ask("/connectors?expand=status")
     return [_state(name, found["status"]) for name, found in sorted(answer.body.items())]
 
 

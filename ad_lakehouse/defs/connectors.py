@@ -12,7 +12,7 @@ from ad_lakehouse.defs.keys import OWNERS
 from ad_lakehouse.settings import ConnectSettings
 
 UNREACHABLE = "connect/unreachable"
-ATTEMPTS = 2  # the sensor looks again soon
+ATTEMPTS, TIMEOUT_SECONDS = 2, 10.0  # the sensor has more to do, and looks again soon
 
 
 def connect_conditions(settings: ConnectSettings, at: datetime) -> tuple[list[Condition], list[str]]:
@@ -21,7 +21,7 @@ def connect_conditions(settings: ConnectSettings, at: datetime) -> tuple[list[Co
     if not settings.url:
         return [], ["connect", "connector"]
     try:
-        states = connector_states(ConnectApi(settings), attempts=ATTEMPTS)
+        states = connector_states(ConnectApi(settings, attempts=ATTEMPTS, timeout=TIMEOUT_SECONDS))
     except ConnectUnreachable as error:
         text = f"{error.message} Whether its connectors deliver is not known meanwhile."
         away = Condition(UNREACHABLE, "error", "Kafka Connect does not answer", text, owner, "connect", "connect", at)

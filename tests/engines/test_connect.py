@@ -66,6 +66,11 @@ class Place:
         where = {"CONNECT__URL": self.worker.url, "CONNECT__CONNECTORS": str(self.folder)}
         return cli_here("connect", *arguments, **where)
 
+    def apply(self) -> None:
+        """Applies, and it works."""
+        done = self.run("apply")
+        assert done.returncode == 0, done.stderr
+
     def failed(self, name: str) -> bool:
         """Whether a task of the connector has failed."""
         found = self.worker.get("/connectors?expand=status").get(name)
@@ -152,7 +157,7 @@ def test_the_shipped_connector_brings_a_file_into_the_topic_once_and_it_lands(
     assert (again.returncode, again.stdout) == (0, "impressions is not there: nothing to do.\n")
     more = lines(500, first=3000)
     write(source_file, more, "ab")
-    cli_here("connect", "apply", **where)
+    assert cli_here("connect", "apply", **where).returncode == 0
     assert arrived.all_of(sent + more)  # it went on where it was
     cli_here("connect", "remove", "impressions", **where)
 
@@ -160,7 +165,7 @@ def test_the_shipped_connector_brings_a_file_into_the_topic_once_and_it_lands(
 def test_what_differs_is_shown_before_it_is_changed_and_no_secret_with_it(place: Place, kafka: KafkaBroker) -> None:
     topic = new_topic(kafka.bootstrap, partitions=1)
     place.put("one", topic=topic)
-    assert place.run("apply").returncode == 0
+    place.apply()
     place.put("one", **{"topic": topic, "batch.size": 7, "a.password": SECRET, "b.password": "${env:A_PASSWORD}"})
     before = place.worker.get("/connectors/one/config")
     foretold = place.run("apply", "--dry-run")
@@ -205,7 +210,7 @@ def test_a_worker_killed_in_the_middle_of_a_file_neither_loses_nor_repeats_a_lin
     sent = lines(40_000)
     write(tmp_path / "big.jsonl", sent)
     place.put("killed", **{"topic": topic, "file": str(tmp_path / "big.jsonl"), "batch.size": 100})
-    place.run("apply")
+    place.apply()
     arrived = Committed(kafka.bootstrap, topic)
     arrived.read(chance.randrange(2_000, 20_000))
     place.worker.kill()
@@ -227,7 +232,7 @@ def test_the_limits_that_the_docs_state_still_are(place: Place, kafka: KafkaBrok
     write(odd, other)
     second = new_topic(kafka.bootstrap, partitions=1)
     place.put("odd", topic=second, file=str(odd))
-    place.run("apply")
+    place.apply()
     arrived = Committed(kafka.bootstrap, topic)
     assert arrived.all_of(sent[:100])
     more = lines(1)
@@ -237,7 +242,7 @@ def test_the_limits_that_the_docs_state_still_are(place: Place, kafka: KafkaBrok
     repeated = Committed(kafka.bootstrap, second)
     assert repeated.all_of(other)
     place.put("odd", **{"topic": second, "file": str(odd), "batch.size": 999})  # starts its task anew
-    place.run("apply")
+    place.apply()
     assert len(repeated.read(1001)) > 1000
 
 
@@ -272,7 +277,7 @@ def test_a_failed_task_is_seen_told_and_over_when_it_is_mended(
     write(tmp_path / "long.jsonl", sent)
     place.put("long", topic=topic, file=str(tmp_path / "long.jsonl"))
     assert watch.told() == []
-    place.run("apply")
+    place.apply()
     wait_until(lambda: place.failed("long"))
     shown = place.run("status")
     assert shown.returncode == 44
