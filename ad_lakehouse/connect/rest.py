@@ -37,7 +37,7 @@ class Answer:
 
 
 class ConnectApi:
-    """The workers of one group; each of them answers for all. `timeout`: seconds for one of the `attempts`, at most 5."""
+    """The workers of one group; each answers for all. `timeout`: seconds for one of the `attempts`, at most 5."""
 
     def __init__(
         self,
