@@ -64,7 +64,7 @@ build: setup ## Build the marts of the lake ($$AD_LAKEHOUSE_LAKE, default: the d
 test: setup ## All tests, with a real Kafka broker and Dagster instance
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/engines
 
-test-engines: setup-engines ## Apache Spark beside DuckDB, a lake on an S3-compatible store, about 14 minutes; needs Java 17 to 25, Go
+test-engines: setup-engines ## Apache Spark beside DuckDB, an S3-compatible store, Kafka Connect, about 16 minutes; needs Java 17 to 25, Go
 	@# 15: only Java is missing. Without a part the tests are skipped, in CI they fail, so CI ends here.
 	@$(SPARK_PARTS) \
 	  || { test $$? = 15 && test "$${CI:-}" = true && test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
@@ -74,7 +74,7 @@ test-engines: setup-engines ## Apache Spark beside DuckDB, a lake on an S3-compa
 	  || test "$${CI:-}" != true
 	@$(S3_STORE) || test "$${CI:-}" != true
 	@test "$${CI:-}" != true || test "$$(id -u)" != 0 || $(DEBIAN_PARTS)
-	@echo "Testing the models on Apache Spark, and a lake on an S3-compatible store (about 14 minutes) …"
+	@echo "Testing the models on Apache Spark, a lake on an S3-compatible store, and Kafka Connect (about 16 minutes) …"
 	@$(BIN)/python -m pytest tests/engines
 
 soak: setup ## The landing service under load and faults at random: MINUTES=30 by default, SEED=… to repeat

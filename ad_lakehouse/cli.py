@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ad_lakehouse.cli_alerts import alerts_app
+from ad_lakehouse.cli_connect import connect_app
 from ad_lakehouse.cli_maintain import maintain
 from ad_lakehouse.cli_options import Engine, LakeOption, TargetOption, console, lake_of, settings_for
 from ad_lakehouse.cli_quarantine import quarantine_app
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(connect_app, name="connect")
 app.command()(maintain)
 app.command()(route)
 

@@ -9,7 +9,14 @@ import pytest
 
 from ad_lakehouse.alerts import conditions as made
 from ad_lakehouse.alerts.causes import fold_below
-from ad_lakehouse.alerts.conditions import AssetFreshness, Condition, FailedCheck, FailedRun, PartitionLag
+from ad_lakehouse.alerts.conditions import (
+    AssetFreshness,
+    Condition,
+    FailedCheck,
+    FailedConnector,
+    FailedRun,
+    PartitionLag,
+)
 from ad_lakehouse.alerts.pagerduty import LONGEST_KEY, dedup_key
 from ad_lakehouse.alerts.redaction import Redactor
 from ad_lakehouse.alerts.wording import spoken
@@ -161,3 +168,10 @@ def test_a_long_alert_key_stays_distinct_and_within_pagerdutys_limit() -> None:
     assert one != two
     assert max(len(one), len(two)) <= LONGEST_KEY
     assert dedup_key("freshness/clicks", "lake") == "lake/freshness/clicks"
+
+
+def test_failed_connectors_become_one_condition_each() -> None:
+    found = made.from_connectors([FailedConnector("impressions", "task 0 on w: no")], NOW, owner="data")
+    assert [(each.key, each.kind, each.severity, each.owner, each.text) for each in found] == [
+        ("connector/impressions", "connector", "error", "data", "task 0 on w: no")
+    ]
