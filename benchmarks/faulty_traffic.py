@@ -101,19 +101,18 @@ def faults_of(first_day: int, days: int, each_day: int, seed: int, seconds: int 
 
 
 def judged(
-    counts: Mapping[tuple[str, str], Integers], settings: MonitorSettings, first_day: int
+    counts: Mapping[tuple[str, str], Integers], settings: MonitorSettings, first: int, last: int | None = None
 ) -> list[tuple[int, Anomaly]]:
-    """What begins, each with the window at which it was noticed (the last one it was found from)."""
+    """What begins in the windows [first, last), each with the window in which it was noticed."""
     series, base = Series(), MONDAY // settings.window_seconds
     length = len(next(iter(counts.values())))
     windows = np.arange(base, base + length)
     series.add([Cells(*key, windows, row.astype(np.int64)) for key, row in counts.items()], base)
     judge = Judge(series, SOURCES, settings)
-    start = base + first_day * DAY // settings.window_seconds
-    judge.start(start)
+    judge.start(base + first)
     return [
         (change.noticed - base, change)
-        for change in judge.judge(dict.fromkeys(SOURCES, base + length))
+        for change in judge.judge(dict.fromkeys(SOURCES, base + (last or length)))
         if change.ended is None
     ]
 

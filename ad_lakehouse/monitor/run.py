@@ -55,7 +55,7 @@ class Monitor:
         self._told, self._clock = told, clock
         self._seconds = settings.monitor.window_seconds
         self.stop = Event()
-        self.records = self.commits = 0
+        self.records = self.commits = self.looks = 0
 
     def run(self) -> None:
         """Goes on through what passes by itself; raises `SchemaConflict`, `ConfigurationError`, `ReadFailed`."""
@@ -142,3 +142,4 @@ class Monitor:
         for change in state.judge(complete, now):
             self._told(change)
         state.tell(complete, now)
+        self.looks += 1

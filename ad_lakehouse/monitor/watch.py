@@ -22,8 +22,8 @@ SEVERITY: Mapping[Kind, Severity] = {
 class Anomaly:
     """One anomaly of a source; windows by number.
 
-    `began` is its first abnormal window, `noticed` the one in which they were k of n, `ended` the first normal one behind
-    it, None while it lasts. `observed` was seen when it was noticed; `usual` and the bounds were expected then.
+    `began` is its first abnormal window, `noticed` the one in which they were k of n, `ended` the first normal one
+    behind it, None while it lasts. `observed` was seen when it was noticed; `usual` and the bounds were expected then.
     """
 
     source: str
