@@ -3,10 +3,10 @@
 Belongs here: reading the series, a score for each point, NAB's scoring. Not here: made-up faults (faulty_traffic.py).
 
 The scoring is that of NAB's standard profile (Lavin and Ahmad 2015, arXiv 1510.03336, section III; code: numenta/NAB,
-nab/scorer.py and config/profiles.json): weights TP 1.0, FP 0.11, FN 1.0, a scaled sigmoid of the place in the window, the
-first 15 % of a series (at most 750 points) not scored, 0 for a detector that finds nothing and 100 for a perfect one. As
-there, one threshold for all series is chosen that scores best. The folder holds 17 of NAB's 58 series (those of ad
-exchanges, and the artificial ones), so the score does not compare with NAB's published table.
+nab/scorer.py and config/profiles.json): weights TP 1.0, FP 0.11, FN 1.0, a scaled sigmoid of the place in the window,
+the first 15 % of a series (at most 750 points) not scored, 0 for a detector that finds nothing and 100 for a perfect
+one. As there, one threshold for all series is chosen that scores best. The folder holds 17 of NAB's 58 series (those
+of ad exchanges, and the artificial ones), so the score does not compare with NAB's published table.
 """
 
 import csv
@@ -19,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ad_lakehouse.monitor.baseline import Numbers, expected, past_of
+from ad_lakehouse.monitor.baseline import DAY, WEEK, Numbers, expected, past_of
 
 TP, FP, FN = 1.0, 0.11, 1.0
-PROBATION, LONGEST_PROBATION = 0.15, 750
+PROBATION, PROBATION_OF = 0.15, 5_000
+LEAST_SPREAD = 0.2  # of the standard deviation of two weeks
 HINT = (
-    "The NAB series are not here: set NAB_DATA (or --nab) to a folder with windows.json (NAB's labels/combined_windows.json) "
-    "and NAB's data folders beside it, from https://github.com/numenta/NAB"
+    "The NAB series are not here: set NAB_DATA (or --nab) to a folder with windows.json "
+    "(NAB's labels/combined_windows.json) and NAB's data folders beside it, from https://github.com/numenta/NAB"
 )
 
 
@@ -40,7 +41,7 @@ class Labelled:
 
     @property
     def probation(self) -> int:
-        return min(int(PROBATION * len(self.values)), int(PROBATION * 5_000))
+        return int(PROBATION * min(len(self.values), PROBATION_OF))
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,23 @@ def _seconds(text: str) -> float:
 
 
 def point_scores(series: Labelled) -> Numbers:
-    """How many robust standard deviations each point is off its past; 0 while there is none. No label is looked at."""
+    """How many robust standard deviations each point is off its past; 0 while there is none. No label is looked at.
+
+    A point counts only when it is further off than all of the day before it: an anomaly is told once.
+    """
     seconds = float(np.median(np.diff(series.times)))
-    least = max(24, series.probation // 2)
-    spread = float(np.median(np.abs(np.diff(series.values[: series.probation])))) or 1e-9
-    scores = np.zeros(len(series.values))
-    for at in range(len(scores)):
+    least, day, two_weeks = max(24, series.probation // 2), round(DAY / seconds), round(2 * WEEK / seconds)
+    values, off = series.values, np.zeros(len(series.values))
+    for at in range(len(off)):
         past = past_of(at, 0, seconds, 4, least)
         if past is None:
             continue
-        usual = expected(past.of(series.values), counts=False)
-        scores[at] = abs(series.values[at] - usual.median) / max(usual.sigma, spread)
-    return scores
+        usual = expected(past.of(values), counts=False)
+        # A series without noise would call any other value infinitely far off
+        least_sigma = LEAST_SPREAD * float(np.std(values[max(0, at - two_weeks) : at]))
+        off[at] = abs(values[at] - usual.median) / max(usual.sigma, least_sigma, 1e-6 * abs(usual.median), 1e-9)
+    before = [off[max(0, at - day) : at].max(initial=0.0) for at in range(len(off))]
+    return np.where(off > np.array(before), off, 0.0)
 
 
 def scaled_sigmoid(place: float) -> float:

@@ -3,19 +3,27 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import dagster as dg
 import pytest
 from alert_receiver import Receiver
 from landing_topics import impressions_from, new_topic, wait_until
 from monitor_topics import Event, counts, monitor_settings, send
 
+from ad_lakehouse.alerts.stream import from_silent_monitor
+from ad_lakehouse.defs.stream import stream_checks
 from ad_lakehouse.demo.broker import KafkaBroker
 from ad_lakehouse.lake import Lake
-from ad_lakehouse.monitor.anomalies import open_anomalies, read
+from ad_lakehouse.monitor.anomalies import AnomaliesTable, open_anomalies, read
 from ad_lakehouse.monitor.run import Monitor
+from ad_lakehouse.monitor.table import last_look
+from ad_lakehouse.monitor.watch import Anomaly
 from ad_lakehouse.settings import AlertSettings, Settings
+from kafka_sinks.sources import load_sources
 
 pytestmark = pytest.mark.kafka
 QUICK: dict[str, Any] = {
@@ -160,3 +168,36 @@ def test_an_event_of_the_future_does_not_close_todays_windows(kafka: KafkaBroker
     Monitor(lake, [impressions_from(topic)], monitor_settings(kafka.bootstrap)).session(until_drained=True)
     assert counts(lake, "late").total() == 0
     assert counts(lake, "arrived")[int(start)] == 10
+
+
+def test_a_monitor_that_stopped_is_told_and_one_that_never_ran_is_not(kafka: KafkaBroker, lake: Lake) -> None:
+    assert from_silent_monitor(last_look(lake), datetime.now(UTC)) == []
+    topic = new_topic(kafka.bootstrap)
+    send(kafka.bootstrap, topic, steady(time.time() - 10, 5))
+    Monitor(lake, [impressions_from(topic)], monitor_settings(kafka.bootstrap)).session(until_drained=True)
+    last, now = last_look(lake), datetime.now(UTC)
+    assert last is not None
+    assert now - last < timedelta(minutes=1)
+    assert from_silent_monitor(last, now) == []
+    assert [each.key for each in from_silent_monitor(last, now + timedelta(minutes=10))] == ["monitor/silent"]
+    assert from_silent_monitor(last, now + timedelta(days=8)) == []
+
+
+def test_an_anomaly_that_lasts_fails_the_check_of_its_table_alone(lake: Lake) -> None:
+    check = stream_checks(load_sources().values())
+
+    def outcome() -> dict[str, bool]:
+        job = dg.define_asset_job("checks", dg.AssetSelection.checks(check))
+        resources = {"settings": Settings(lake=lake.root)}
+        result = dg.Definitions(asset_checks=[check], jobs=[job], resources=resources).get_job_def("checks")
+        found = result.execute_in_process().get_asset_check_evaluations()
+        assert len(found) == 4
+        return {each.asset_key.path[-1]: each.passed for each in found}
+
+    assert all(outcome().values())
+    table, now = AnomaliesTable(lake, 10), datetime.now(UTC)
+    stopped = Anomaly("clicks", "stop", 100, 101, None, 0.0, 50.0, 30.0, 70.0)
+    table.add([stopped], now)
+    assert [name for name, passed in outcome().items() if not passed] == ["clicks"]
+    table.add([replace(stopped, ended=110)], now)
+    assert all(outcome().values())
