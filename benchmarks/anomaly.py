@@ -1,4 +1,4 @@
-"""The stream monitor in figures: `python -m benchmarks.anomaly`: injected faults, the NAB series, records a second.
+"""The stream monitor in figures: `python -m benchmarks.anomaly`: injected faults, the NAB series, how soon, how fast.
 
 Belongs here: what is measured and printed. Not here: the faults (faulty_traffic.py), NAB's scoring (nab.py).
 """
@@ -18,6 +18,7 @@ from ad_lakehouse.settings import MonitorSettings
 from benchmarks.faulty_traffic import compare, faults_of, judged, traffic
 from benchmarks.landing import publish
 from benchmarks.measure import measured
+from benchmarks.monitor_delay import seconds_until_told
 from benchmarks.nab import HINT, best, point_scores, read_series, score
 from benchmarks.records import impressions
 
@@ -91,17 +92,19 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=16, help="days before the first fault: history")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--rows", type=int, default=1_000_000, help="records of the topic")
-    parser.add_argument("only", nargs="?", choices=["faults", "nab", "speed"], help="only this part")
+    parser.add_argument("only", nargs="?", choices=["faults", "nab", "delay", "speed"], help="only this part")
     given = parser.parse_args()
     if given.only in (None, "faults"):
         show_faults(given.days, given.first, (50.0, 5.0), given.seed)
     if given.only in (None, "nab"):
         show_nab(given.nab)
-    if given.only in (None, "speed"):
-        try:
+    try:
+        if given.only in (None, "delay"):
+            console.print(f"Traffic stops, and {seconds_until_told():.0f} s later it is told (default settings).")
+        if given.only in (None, "speed"):
             show_speed(given.rows)
-        except KafkaUnavailable as error:
-            console.print(str(error), highlight=False)
+    except KafkaUnavailable as error:
+        console.print(str(error), highlight=False)
 
 
 if __name__ == "__main__":

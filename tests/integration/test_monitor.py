@@ -189,7 +189,7 @@ def test_an_anomaly_that_lasts_fails_the_check_of_its_table_alone(lake: Lake) ->
     def outcome() -> dict[str, bool]:
         job = dg.define_asset_job("checks", dg.AssetSelection.checks(check))
         resources = {"settings": Settings(lake=lake.root)}
-        result = dg.Definitions(asset_checks=[check], jobs=[job], resources=resources).get_job_def("checks")
+        result = dg.Definitions(asset_checks=[check], jobs=[job], resources=resources).resolve_job_def("checks")
         found = result.execute_in_process().get_asset_check_evaluations()
         assert len(found) == 4
         return {each.asset_key.path[-1]: each.passed for each in found}
