@@ -28,7 +28,8 @@ TOPIC = "bench.delay"
 def seconds_until_told() -> float:
     """From the last record until the stop is told. Raises `RuntimeError` when it is not within three minutes."""
     with tempfile.TemporaryDirectory() as folder, KafkaBroker() as broker:
-        AdminClient({"bootstrap.servers": broker.bootstrap}).create_topics([NewTopic(TOPIC, 2, 1)])[TOPIC].result(20)
+        admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+        admin.create_topics([NewTopic(TOPIC, 2, 1)])[TOPIC].result(20)
         producer = Producer({"bootstrap.servers": broker.bootstrap})
         begun = time.time()
         send(producer, begun - HISTORY, begun)

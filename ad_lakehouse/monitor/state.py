@@ -45,6 +45,8 @@ class State:
         self._present: set[str] = set()
         self.beat = self._told_at = float("-inf")
         self._had = False
+        # The heartbeat is of the evaluation of everything else: ours would hide that it is dead
+        self._alerts = settings.alerts.model_copy(update={"heartbeat_url": None})
 
     def _oldest(self, now: datetime) -> int:
         past = (self._settings.monitor.baseline_weeks * 7 + 1) * 86_400
@@ -72,6 +74,6 @@ class State:
         self._told_at = time.monotonic()
         conditions = from_anomalies(found, now, self._settings.monitor.ctr_of, self._settings.monitor.owner)
         try:
-            evaluate(self._lake, conditions, self._settings.alerts, now, scope=frozenset({"stream"}))
+            evaluate(self._lake, conditions, self._alerts, now, scope=frozenset({"stream"}))
         except AlertStateBusy as error:  # told at the next look
             LOGGER.warning("%s", error)

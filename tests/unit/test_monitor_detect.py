@@ -72,7 +72,8 @@ def judged_changes(faults: list[Fault]) -> list:
     judge.start(base + AT - 997)
     # In many stretches, as live: the result must not depend on them
     changes = []
-    for end in [*range(base + AT - 900, base + AT + 997, 97), base + AT + 997]:
+    ends = [*range(AT - 900, AT - 30, 97), *range(AT - 30, AT + 70), *range(AT + 70, AT + 997, 97), AT + 997]
+    for end in (base + each for each in ends):
         changes += judge.judge({"impressions": end, "clicks": min(end, base + AT + 957) + 40})
     return changes
 
