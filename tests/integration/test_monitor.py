@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from alert_receiver import Receiver
+from command_line import cli
 from landing_topics import impressions_from, new_topic, wait_until
 from monitor_topics import Event, counts, monitor_settings, send
 
@@ -201,3 +203,16 @@ def test_an_anomaly_that_lasts_fails_the_check_of_its_table_alone(lake: Lake) ->
     assert [name for name, passed in outcome().items() if not passed] == ["clicks"]
     table.add([replace(stopped, ended=110)], now)
     assert all(outcome().values())
+
+
+def test_the_command_counts_what_is_there_and_ends(kafka: KafkaBroker, lake: Lake, tmp_path: Path) -> None:
+    topic, sources = new_topic(kafka.bootstrap), tmp_path / "sources"
+    sources.mkdir()
+    (sources / "impressions.yml").write_text(f"topic: {topic}\n")
+    send(kafka.bootstrap, topic, steady(time.time() - 60, 5))
+    where = {"KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap, "LANDING__SOURCES": str(sources), "LAKE": lake.root}
+    for _ in range(2):
+        done = cli(tmp_path, "monitor", "--once", "--source", "impressions", **where)
+        assert done.returncode == 0, done.stderr
+        assert "records of impressions counted" in done.stdout
+        assert counts(lake).total() == 500
