@@ -38,7 +38,8 @@ class Event:
 
 def send(bootstrap: str, topic: str, events: Iterable[Event], partitions: int = 2) -> None:
     """Publishes with the record times of the events, over the partitions in turn."""
-    producer = Producer({"bootstrap.servers": bootstrap})
+    # Else a request that is tried again may come after the next one, and what is late would be another
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
     for number, each in enumerate(events):
         producer.produce(topic, each.payload, partition=number % partitions, timestamp=round(each.sent * 1_000))
         if number % 5_000 == 0:
