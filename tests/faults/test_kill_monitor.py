@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from landing_topics import impressions_from, new_topic
+from landing_topics import impressions_from, new_topic, witnessed
 from monitor_topics import Event, counts, monitor_settings, send
 
 from ad_lakehouse.demo.broker import KafkaBroker
@@ -67,6 +67,10 @@ def test_no_window_loses_or_doubles_a_count_when_the_monitor_is_killed(
     ]  # fmt: skip
     topic = new_topic(kafka.bootstrap)
     send(kafka.bootstrap, topic, events)
+    stored = witnessed(kafka.bootstrap, topic).records
+    for partition in (0, 1):  # what is late depends on the order
+        payloads = [stored[place][1] for place in sorted(stored) if place[0] == partition]
+        assert payloads == [each.payload for each in events[partition::2]]
     died = 0
     while killed_monitor(lake, kafka.bootstrap, topic, before, after) and died < 20:
         died += 1
