@@ -20,7 +20,7 @@ export DO_NOT_TRACK := 1
 export SODA_CORE_TELEMETRY_ENABLED := false
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
-.PHONY: help setup setup-engines demo live ui build test test-engines soak lint format bench bench-engines lock wheel clean
+.PHONY: help setup setup-engines demo live ui build test test-engines soak lint format bench bench-engines bench-anomaly lock wheel clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ bench-engines: setup-engines ## The figures of Spark (and of kafka-delta-ingest:
 	@$(BIN)/python -m benchmarks landing --peers
 	@$(BIN)/python -m benchmarks engines --impressions 422000
 	@$(BIN)/python -m benchmarks engines --impressions 4220000
+
+bench-anomaly: setup ## The stream monitor: injected faults, the NAB series (NAB_DATA=folder), records a second
+	@$(BIN)/python -m benchmarks.anomaly
 
 lock: setup ## Resolve requirements*.in anew into requirements*.lock (needs uv)
 	@$(LOCK) requirements.in --output-file requirements.lock

@@ -15,6 +15,7 @@ import typer
 from ad_lakehouse.cli_alerts import alerts_app
 from ad_lakehouse.cli_connect import connect_app
 from ad_lakehouse.cli_maintain import maintain
+from ad_lakehouse.cli_monitor import monitor
 from ad_lakehouse.cli_options import Engine, LakeOption, TargetOption, console, lake_of, settings_for
 from ad_lakehouse.cli_quarantine import quarantine_app
 from ad_lakehouse.cli_route import route
@@ -30,6 +31,7 @@ app.add_typer(schemas_app, name="schemas")
 app.add_typer(connect_app, name="connect")
 app.command()(maintain)
 app.command()(route)
+app.command()(monitor)
 
 HomeOption = Annotated[Path, typer.Option(help="Folder of the demo: its lake, files and broker")]
 DEMO_HOME = Path(".demo")

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ad_lakehouse.errors import ConfigurationError
@@ -126,6 +126,48 @@ class SparkSettings(Part):
     conf: dict[str, str] = Field(default_factory=dict, description="Further Spark settings, as JSON")
 
 
+class MonitorSettings(Part):
+    """What the stream monitor counts in, and when it calls something an anomaly. Shares are 0 to 1."""
+
+    group: str = Field("ad-lakehouse-monitor", description="Consumer group: shows how far the monitor has read")
+    owner: str = Field("team:ingestion", description="Owner of its alerts, for routes")
+    window_seconds: int = Field(10, gt=0, le=3600, description="Length of a window, in event time")
+    lateness_seconds: float = Field(
+        10.0, ge=0, description="A window closes when its partitions have passed its end by this; later events are late"
+    )
+    idle_seconds: float = Field(5.0, gt=0, description="A partition silent for so long holds no window open")
+    commit_seconds: float = Field(5.0, gt=0, description="Counts are committed and judged so often")
+    recent_ids: int = Field(
+        1 << 23, ge=1 << 10, description="Places for ids of each source, 8 bytes each: how far back duplicates are seen"
+    )
+    baseline_weeks: int = Field(4, ge=1, le=26)
+    min_history: int = Field(360, ge=10, description="Windows a baseline needs; before that nothing is judged")
+    k: int = Field(2, ge=1, description="Windows out of `n` that must be abnormal before an anomaly begins")
+    n: int = Field(3, ge=1, description="It ends when the last `n` windows are all normal")
+    z: float = Field(5.0, gt=0, description="Robust standard deviations off the baseline, for counts")
+    drop: float = Field(0.4, gt=0, lt=1, description="A count must be lower than the baseline by at least this share")
+    spike: float = Field(0.6, gt=0, description="A count must be higher than the baseline by at least this share")
+    min_volume: float = Field(20.0, gt=0, description="Events a window must be expected to have for its count to count")
+    rate_windows: int = Field(6, ge=1, description="Windows put together to judge a rate")
+    rate_z: float = Field(4.0, gt=0, description="Confidence of the bounds of a rate, in standard deviations")
+    rate_shift: float = Field(0.5, gt=0, description="A rate must be off its baseline by at least this share of it")
+    rate_least: float = Field(0.01, ge=0, le=1, description="Shares below this are no anomaly (not for CTR)")
+    min_trials: int = Field(200, gt=0, description="Records a rate needs to be judged")
+    judge_within_seconds: float = Field(
+        21_600.0, gt=0, description="Older windows, as of a backlog at the first start, are baseline only"
+    )
+    alert_within_seconds: float = Field(
+        900.0, gt=0, description="Anomalies of older windows are recorded, and told when reading is no more behind"
+    )
+    ctr_of: tuple[str, str] = Field(("clicks", "impressions"), description="CTR is events of the first by the second")
+
+    @model_validator(mode="after")
+    def _k_of_n(self) -> "MonitorSettings":
+        if self.k > self.n:
+            raise ValueError("k must not be greater than n")
+        return self
+
+
 class AlertSettings(Part):
     """Where alerts go; a channel without its setting is off."""
 
@@ -186,6 +228,7 @@ class Settings(BaseSettings):
     maintenance: MaintenanceSettings = Field(default_factory=MaintenanceSettings)
     transform: TransformSettings = Field(default_factory=TransformSettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)
+    monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     @field_validator("drop_folder", mode="before")

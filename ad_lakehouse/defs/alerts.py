@@ -24,6 +24,7 @@ from ad_lakehouse.alerts.conditions import (
     from_lag,
     from_runs,
 )
+from ad_lakehouse.alerts.stream import from_silent_monitor
 from ad_lakehouse.defs.arrivals import broken_files, dropped, files_of_no_source
 from ad_lakehouse.defs.connectors import connect_conditions
 from ad_lakehouse.defs.freshness import pipeline_facts, remembered
@@ -112,6 +113,7 @@ def tick(
     runs = from_runs(failed_runs(instance, [LAND, BUILD, COMPACT, MAINTAIN]), at, OWNERS["silver"])
     seen.add(runs, "run")
     seen.add(late_pipeline(instance, watched, known, at, {each.key for each in runs}), "pipeline")
+    seen.add(silent_monitor(settings, at), "monitor")
     look_at_files(settings, watched, at, seen)
     look_at_kafka(settings, watched, at, seen)
     wrong, looked_at = connect_conditions(settings.connect, at)
@@ -136,6 +138,13 @@ def late_pipeline(
     conditions = from_asset_freshness(pipeline_facts(states, known, watched.windows, at), at, watched.owners)
     jobs = {each.key: f"run/{LAND if each.asset.startswith('bronze.') else BUILD}" for each in conditions}
     return [replace(each, parent=jobs[each.key] if jobs[each.key] in failed else None) for each in conditions]
+
+
+def silent_monitor(settings: Settings, at: datetime) -> list[Condition]:
+    """A stream monitor that has stopped: it tells its anomalies itself, but not that it is gone."""
+    from ad_lakehouse.monitor.table import last_look
+
+    return from_silent_monitor(last_look(lake_of(settings)), at, settings.monitor.owner)
 
 
 def look_at_files(settings: Settings, watched: Watched, at: datetime, seen: Seen) -> None:

@@ -20,6 +20,7 @@ from ad_lakehouse.defs.ledger import CHECK, ledger_asset
 from ad_lakehouse.defs.maintenance import care_by_the_clock
 from ad_lakehouse.defs.models import model_assets
 from ad_lakehouse.defs.resources import drop_of_run
+from ad_lakehouse.defs.stream import stream_checks
 from ad_lakehouse.defs.triggers import build_sensor, jobs, landing_sensor
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.quality.contracts import contract_paths
@@ -39,6 +40,7 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
     landed = [TableName("bronze", name) for name in sources]
     contracts = contract_paths(settings.contracts)
     contract_steps = landing_checks(contracts, set(landed))
+    stream = stream_checks(sources.values())
     groups = sharing_files(sources)
     ledger = ledger_asset(landed)
     first = [*(landing_asset(group, settings.freshness) for group in groups), ledger]
@@ -50,14 +52,14 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
     bronze = [asset_key(name) for name in landed]
     return dg.Definitions(
         assets=[*first, models],
-        asset_checks=contract_steps,
+        asset_checks=[*contract_steps, stream],
         jobs=[
             *jobs(dg.AssetSelection.assets(*bronze, asset_key(LEDGER)), dg.AssetSelection.assets(models)),
             *care_jobs,
         ],
         schedules=care_schedules,
         sensors=[
-            landing_sensor(groups, gates),
+            landing_sensor(groups, [*gates, *stream.check_keys]),
             build_sensor(bronze, gates, graph, with_every_build(graph, models.check_specs)),
             alerts_sensor(Watched(specs, checks, sources)),
         ],

@@ -96,7 +96,7 @@ def request(
 def landing_sensor(groups: Sequence[tuple[Source, ...]], gates: Collection[dg.AssetCheckKey]) -> dg.SensorDefinition:
     """Starts `land` when a topic or the folder holds something that has not landed, or the service has landed.
 
-    `gates`: checks that must hold before a landed table is read.
+    `gates`: checks that come with it, as those that must hold before a landed table is read.
     """
     sources = {each.name: each for group in groups for each in group}
 
