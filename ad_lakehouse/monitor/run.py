@@ -20,10 +20,11 @@ from ad_lakehouse.monitor.table import Kept, WindowsTable
 from ad_lakehouse.monitor.watch import Anomaly
 from ad_lakehouse.settings import Settings
 from kafka_sinks.cluster import Cluster, KafkaUnreachable, TopicMissing
-from kafka_sinks.commit import CommitContended, TableReplaced, WriteFailed
+from kafka_sinks.commit import CommitContended, WriteFailed
 from kafka_sinks.decode import RegistryUnavailable
 from kafka_sinks.positions import PositionLost, plan_ranges
 from kafka_sinks.sources import Source
+from kafka_sinks.table_changed import TableReplaced
 from kafka_sinks.topic_run import OutOfOrder
 
 LOGGER = logging.getLogger(__name__)
