@@ -16,6 +16,7 @@ from ad_lakehouse.cli_alerts import alerts_app
 from ad_lakehouse.cli_maintain import maintain
 from ad_lakehouse.cli_options import Engine, LakeOption, TargetOption, console, lake_of, settings_for
 from ad_lakehouse.cli_quarantine import quarantine_app
+from ad_lakehouse.cli_register import register
 from ad_lakehouse.cli_schemas import schemas_app
 from ad_lakehouse.errors import LakehouseError
 
@@ -26,6 +27,7 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(schemas_app, name="schemas")
 app.command()(maintain)
+app.command()(register)
 
 HomeOption = Annotated[Path, typer.Option(help="Folder of the demo: its lake, files and broker")]
 DEMO_HOME = Path(".demo")

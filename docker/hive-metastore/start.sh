@@ -1,0 +1,18 @@
+#!/bin/sh
+# Starts the Hive Metastore with the configuration beside this file; makes or upgrades its tables in Postgres first.
+#   HIVE_METASTORE   folder of its program and jars    METASTORE_DB_PASSWORD_FILE   file with the password of Postgres
+#   JAVA             a Java 17 to 23                   METASTORE_HEAP               default 512m
+# Java from 24 on has no security manager, by which Hadoop 3.4.2 knows its user.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+METASTORE_DB_PASSWORD=$(cat "$METASTORE_DB_PASSWORD_FILE")
+METASTORE_HOME=$(echo "$HIVE_METASTORE"/apache-hive-metastore-*-bin)
+HIVE_HOME=$METASTORE_HOME
+export METASTORE_DB_PASSWORD METASTORE_HOME HIVE_HOME
+set -- "-Xmx${METASTORE_HEAP:-512m}" -XX:+UseSerialGC "-Dlog4j.configurationFile=$here/log4j2.properties"
+for package in lang net util util.concurrent; do
+  set -- "$@" "--add-opens=java.base/java.$package=ALL-UNNAMED"
+done
+set -- "${JAVA:-java}" "$@" -cp "$here:$METASTORE_HOME/lib/*:$HIVE_METASTORE/*"
+"$@" org.apache.hadoop.hive.metastore.tools.schematool.MetastoreSchemaTool -dbType postgres -initOrUpgradeSchema
+exec "$@" org.apache.hadoop.hive.metastore.HiveMetaStore -p "$METASTORE_PORT"
