@@ -9,6 +9,7 @@ each query. So new data need nothing; what is registered anew is what came, went
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import TrinoSettings
@@ -68,9 +69,11 @@ def register(
     Raises `ConfigurationError`, `TrinoUnreachable`, `CatalogUnfit`, `StoreRefused`.
     """
     catalog = Catalog(Trino.of(settings), settings.catalog, settings.schema_prefix)
-    wanted = {name: f"{lake.url}/{name.layer}/{name.table}" for name in lake.tables()}
+    # As the engines write it: a path behind the scheme, nothing in it escaped
+    root = f"file://{Path(lake.root).resolve()}" if lake.is_local else lake.url
+    wanted = {name: f"{root}/{name.layer}/{name.table}" for name in lake.tables()}
     progress("what Trino knows")
-    planned = steps(wanted, catalog.tables(), lake.url)
+    planned = steps(wanted, catalog.tables(), root)
     if dry_run:
         return planned
     catalog.make_schemas({each.name.layer for each in planned if each.step is Step.REGISTERED})

@@ -47,11 +47,14 @@ class Result:
 
 
 class Trino:
-    """A coordinator. `timeout` in seconds bounds each request, and how long one that is too busy is asked again."""
+    """A coordinator. Names without a catalog are of `catalog`.
+
+    `timeout` in seconds bounds each request, and how long one that is too busy is asked again.
+    """
 
     def __init__(
         self, host: str, port: int, user: str, *, password: str | None = None, https: bool = False,
-        verify: bool | str = True, timeout: float = 60,
+        verify: bool | str = True, timeout: float = 60, catalog: str = "",
     ) -> None:  # fmt: skip
         self.url = f"{'https' if https else 'http'}://{host}:{port}"
         self._timeout = timeout
@@ -60,6 +63,8 @@ class Trino:
         self._session.verify = verify
         # Rows of values, not files of them (the spooled protocol), and times in UTC
         self._session.headers.update({"X-Trino-User": user, "X-Trino-Source": SOURCE, "X-Trino-Time-Zone": "UTC"})
+        if catalog:
+            self._session.headers["X-Trino-Catalog"] = catalog
         if password is not None:
             self._session.auth = (user, password)
 
