@@ -65,6 +65,14 @@ S3 = {"S3_ENDPOINT": "http://127.0.0.1:9", "S3_REGION": "none", "S3_ACCESS_KEY":
 class EngineMissing(Exception):
     """The query engine or its metastore can't be had on this machine."""
 
+    exit_code = 1
+
+
+class JavaMissing(EngineMissing):
+    """There is no Java for the metastore; `make test-engines` knows it by the exit code."""
+
+    exit_code = 15
+
 
 def without_other_plugins(folder: Path, work: Path) -> None:
     """Fetches Trino, keeps of its plugins the one that is needed."""
@@ -81,7 +89,7 @@ def metastore_java() -> str:
     for java in [os.environ.get("AD_LAKEHOUSE_JAVA", ""), shutil.which("java") or "", *map(str, JAVA_INSTALLED)]:
         if java and java_version(java) in HIVE_JAVA:
             return java
-    raise EngineMissing(
+    raise JavaMissing(
         f"The Hive Metastore needs Java {HIVE_JAVA.start} to {HIVE_JAVA.stop - 1}; none was found. "
         "On Debian and Ubuntu: apt-get install openjdk-17-jre-headless."
     )
@@ -235,12 +243,12 @@ def settings_of(properties: Path) -> Iterable[str]:
 
 
 def main() -> int:
-    """Fetches what is missing; says what can't be had, with exit code 1."""
+    """Fetches what is missing; says what can't be had, by its exit code too."""
     try:
         require(print)
     except EngineMissing as error:
         print(error, file=sys.stderr)  # noqa: T201 a command of make
-        return 1
+        return error.exit_code
     print(f"{TRINO.title} and {HIVE.title} are ready.")  # noqa: T201 a command of make
     return 0
 

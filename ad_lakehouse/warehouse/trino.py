@@ -15,6 +15,7 @@ from ad_lakehouse.settings import TrinoSettings
 
 SOURCE = "ad-lakehouse"  # by which Trino's own UI and logs tell our statements
 BUSY = {429, 502, 503, 504}  # the protocol: ask again after 50 to 100 ms
+UNFIT = ("register_table procedure is disabled", "does not support creating schemas")
 MISSING = {"CATALOG_NOT_FOUND", "MISSING_CATALOG_NAME"}
 
 
@@ -141,7 +142,7 @@ def refusal(error: dict[str, Any]) -> TrinoError:
         return CatalogUnfit(
             f"Trino: {message}", remedy="Correct AD_LAKEHOUSE_TRINO__CATALOG, or give Trino that catalog.", name=name
         )
-    if name == "PROCEDURE_NOT_FOUND" or "register_table procedure is disabled" in message:
+    if name == "PROCEDURE_NOT_FOUND" or any(each in message for each in UNFIT):
         return CatalogUnfit(
             f"Trino: {message}",
             remedy="The catalog must be one of the Delta Lake connector, with "

@@ -1,11 +1,11 @@
-"""The warehouse: every table of a lake in a real Hive Metastore, asked by a real Trino, beside DuckDB on the same lake."""
+"""The warehouse: every table of a lake in a real Hive Metastore, asked by a real Trino and by DuckDB."""
 
 import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 from command_line import cli_here
-from deltalake import write_deltalake
+from deltalake import Field, write_deltalake
+from deltalake.schema import PrimitiveType
 from query_engine import EngineMissing, QueryEngine
 
 from ad_lakehouse.dbt_delta.run import build, environment
@@ -57,7 +58,7 @@ class Warehouse:
     def by_duckdb(self, sql: str) -> Rows:
         """Times as Trino knows them: milliseconds."""
         with open_lake(self.lake) as connection:
-            return [tuple(map(cut, row)) for row in connection.execute(sql).fetchall()]
+            return [tuple(map(rounded, row)) for row in connection.execute(sql).fetchall()]
 
     def cli(self, *arguments: str, **more: str) -> Any:
         """The command line on this lake; `more` are settings."""
@@ -65,15 +66,17 @@ class Warehouse:
         return cli_here(*arguments, **{"LAKE": self.settings.lake, **trino, **more})
 
 
-def cut(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """A time to the nearest millisecond, the later one of two."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).replace(microsecond=value.microsecond // 1000 * 1000)
+        spare = value.microsecond % 1000
+        return value.astimezone(UTC) + timedelta(microseconds=1000 - spare if spare >= 500 else -spare)
     return value
 
 
 def values(result: Result) -> Rows:
     """What Trino says as text, as the values that it means."""
-    kinds = [kind.split("(")[0] + (" with time zone" if "with time zone" in kind else "") for _, kind in result.columns]
+    kinds = [kind.split("(")[0].split(" ")[0] for _, kind in result.columns]
     return [tuple(map(meant, kinds, row)) for row in result.rows]
 
 
@@ -84,7 +87,7 @@ def meant(kind: str, value: Any) -> Any:
         return Decimal(value)
     if kind == "date":
         return date.fromisoformat(value)
-    if kind == "timestamp with time zone":
+    if kind == "timestamp":  # all are with time zone, and UTC
         return datetime.fromisoformat(value.removesuffix(" UTC")).replace(tzinfo=UTC)
     return value
 
@@ -102,8 +105,8 @@ def engine(unavailable: Callable[[str], None]) -> Iterator[QueryEngine]:
 
 
 @pytest.fixture(scope="module")
-def warehouse(engine: QueryEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
-    """Four days of the demo's events, landed and built, registered by the command. Its path has what addresses escape."""
+def warehouse(engine: QueryEngine, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Four days of the demo's events, built, registered by the command. Its path has what addresses escape."""
     folder = tmp_path_factory.mktemp("the warehouse's")
     home = DemoHome(folder / "demo")
     trino = TrinoSettings(host="127.0.0.1", port=engine.port)
@@ -121,7 +124,7 @@ def warehouse(engine: QueryEngine, tmp_path_factory: pytest.TempPathFactory) -> 
     done = made.cli("register")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(lake.tables())} registered" in done.stdout
-    yield made
+    return made
 
 
 def test_every_table_of_the_lake_is_registered_and_a_second_run_does_nothing(warehouse: Warehouse) -> None:
@@ -145,7 +148,7 @@ def test_a_question_of_the_docs_has_one_answer(warehouse: Warehouse, question: s
 
 
 @pytest.mark.parametrize("mart", ["campaign_daily", "funnel_daily", "auction_daily"])
-def test_a_mart_is_the_same_in_every_value_and_holds_no_time_that_trino_would_cut(
+def test_a_mart_is_the_same_in_every_value_and_holds_no_time_that_trino_would_round(
     warehouse: Warehouse, mart: str
 ) -> None:
     columns = pa.schema(warehouse.lake.open(TableName("marts", mart)).schema().to_arrow())
@@ -157,12 +160,12 @@ def test_a_mart_is_the_same_in_every_value_and_holds_no_time_that_trino_would_cu
     assert rows == warehouse.by_duckdb(sql)
 
 
-def test_trino_cuts_event_times_to_milliseconds(warehouse: Warehouse) -> None:
+def test_trino_rounds_event_times_to_milliseconds(warehouse: Warehouse) -> None:
     sql = "select event_id, event_ts from silver.impressions order by event_id"
     with open_lake(warehouse.lake) as connection:
         whole = connection.execute(sql).fetchall()
-    assert any(time.microsecond % 1000 >= 500 for _, time in whole), "else rounding would not be seen"
-    assert warehouse.by_trino(sql) == [(event, cut(time)) for event, time in whole]
+    assert any(time.microsecond % 1000 >= 500 for _, time in whole), "else it could as well cut them off"
+    assert warehouse.by_trino(sql) == [(event, rounded(time)) for event, time in whole]
 
 
 def test_a_dropped_table_is_unregistered_a_moved_one_moved_and_a_foreign_one_left(
@@ -201,13 +204,16 @@ def test_a_dropped_table_is_unregistered_a_moved_one_moved_and_a_foreign_one_lef
 def test_new_rows_and_new_columns_are_seen_without_another_run(warehouse: Warehouse, tmp_path: Path) -> None:
     counted = "select count(*), max(_landed_at) from bronze.impressions where event_date is not null"
     before = warehouse.by_trino(counted)
-    row = {"creative_id": "cr-1", "user_id": "u-new", "timestamp": "2026-11-20T10:00:00Z", "website": "news.example"}
+    row = {"creative_id": "cr-1", "user_id": "u-new", "event_ts": "2026-11-20T10:00:00Z", "site": "news.example"}
     (tmp_path / "impressions.jsonl").write_text(json.dumps(row) + "\n")
     landed = land_all(warehouse.lake, warehouse.settings, folder=str(tmp_path), topics=False, settle_seconds=0.0)
-    assert sum(file.rows for file in landed.files) == 1
+    assert (landed.files[0].rows, landed.files[0].rejected.total()) == (1, 0)
+    name = TableName("bronze", "impressions")
+    warehouse.lake.open(name).alter.add_columns([Field("added_later", PrimitiveType("string"))])
     after = warehouse.by_trino(counted)
     assert after[0][0] == before[0][0] + 1
     assert after == warehouse.by_duckdb(counted)
+    assert warehouse.by_trino("select count(added_later) from bronze.impressions") == [(0,)]
 
 
 def test_a_table_that_is_made_anew_where_it_stood_is_read_anew(warehouse: Warehouse) -> None:
@@ -229,10 +235,12 @@ def test_dagster_registers_where_a_trino_is_set_and_only_there(
     without = code_location(warehouse.settings.model_copy(update={"trino": TrinoSettings()}))
     assert not without.get_repository_def().has_job("register")
     location = code_location(warehouse.settings)
-    sensor = location.get_sensor_def("register_what_came_or_went")
+    sensor = location.get_repository_def().get_sensor_def("register_what_came_or_went")
     warehouse.trino.rows("call lake.system.unregister_table('marts', 'funnel_daily')")
     with dg.DagsterInstance.ephemeral() as instance:
-        asked = dg.build_sensor_context(instance, repository_def=location.get_repository_def())
+        asked = dg.build_sensor_context(
+            instance, repository_def=location.get_repository_def(), resources={"settings": warehouse.settings}
+        )
         (wanted,) = sensor.evaluate_tick(asked).run_requests
         assert wanted
         done = location.resolve_job_def("register").execute_in_process(instance=instance)
@@ -257,7 +265,7 @@ def test_what_cannot_be_registered_is_told_with_the_remedy(warehouse: Warehouse)
     unset = warehouse.cli("register", TRINO__HOST="")
     assert unset.returncode == 2
     assert "AD_LAKEHOUSE_TRINO__HOST" in unset.stderr
-    clear = warehouse.cli("register", TRINO__PASSWORD="secret word")
+    clear = warehouse.cli("register", TRINO__PASSWORD="secret word")  # noqa: S106
     assert clear.returncode == 2
     assert "HTTPS" in clear.stderr
     assert "secret word" not in clear.stderr + clear.stdout
