@@ -169,6 +169,7 @@ class QueryEngine:
                 "METASTORE_HEAP": "384m",
                 "METASTORE_BIND_HOST": "127.0.0.1",
                 "METASTORE_PORT": str(self.metastore_port),
+                "TMPDIR": str(self.folder),
                 "METASTORE_WAREHOUSE": (self.folder / "warehouse").as_uri(),
                 "METASTORE_DB_HOST": "127.0.0.1",
                 "METASTORE_DB_PORT": str(self.postgres.port),
