@@ -68,7 +68,7 @@ build: setup ## Build the marts of the lake ($$AD_LAKEHOUSE_LAKE, default: the d
 test: setup ## All tests, with a real Kafka broker and Dagster instance
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/engines
 
-test-engines: setup-engines ## Apache Spark and Trino beside DuckDB, a lake on an S3-compatible store, about 16 minutes; needs Java 17 to 23, Go, PostgreSQL, nginx
+test-engines: setup-engines ## Spark and Trino beside DuckDB, an S3-compatible store, Kafka Connect, about 18 minutes; needs Java 17 to 23, Go, PostgreSQL
 	@# 15: only Java is missing. Without a part the tests are skipped, in CI they fail, so CI ends here.
 	@$(SPARK_PARTS) \
 	  || { test $$? = 15 && $(FULL_JAVA) && $(SPARK_PARTS); } \
@@ -76,7 +76,7 @@ test-engines: setup-engines ## Apache Spark and Trino beside DuckDB, a lake on a
 	@$(S3_STORE) || test "$${CI:-}" != true
 	@test "$${CI:-}" != true || test "$$(id -u)" != 0 || $(DEBIAN_PARTS)
 	@$(QUERY_ENGINE) || { test $$? = 15 && $(FULL_JAVA) && $(QUERY_ENGINE); } || test "$${CI:-}" != true
-	@echo "Testing the models on Apache Spark, a lake on an S3-compatible store, and Trino on a lake (about 16 minutes) …"
+	@echo "Testing the models on Apache Spark, a lake on an S3-compatible store, Kafka Connect, and Trino (about 18 minutes) …"
 	@$(BIN)/python -m pytest tests/engines
 
 soak: setup ## The landing service under load and faults at random: MINUTES=30 by default, SEED=… to repeat

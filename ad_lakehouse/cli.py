@@ -13,10 +13,12 @@ from typing import Annotated
 import typer
 
 from ad_lakehouse.cli_alerts import alerts_app
+from ad_lakehouse.cli_connect import connect_app
 from ad_lakehouse.cli_maintain import maintain
 from ad_lakehouse.cli_options import Engine, LakeOption, TargetOption, console, lake_of, settings_for
 from ad_lakehouse.cli_quarantine import quarantine_app
 from ad_lakehouse.cli_register import register
+from ad_lakehouse.cli_route import route
 from ad_lakehouse.cli_schemas import schemas_app
 from ad_lakehouse.errors import LakehouseError
 
@@ -26,8 +28,10 @@ app = typer.Typer(
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(schemas_app, name="schemas")
+app.add_typer(connect_app, name="connect")
 app.command()(maintain)
 app.command()(register)
+app.command()(route)
 
 HomeOption = Annotated[Path, typer.Option(help="Folder of the demo: its lake, files and broker")]
 DEMO_HOME = Path(".demo")

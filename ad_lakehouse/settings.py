@@ -42,6 +42,30 @@ class KafkaSettings(Part):
         return value
 
 
+class ConnectSettings(Part):
+    """Kafka Connect, where it brings files into topics; without a URL nobody asks for it."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # some inputs here are secrets
+
+    url: str = Field("", description="A worker's REST interface: http://host:8083")
+    auth: SecretStr | None = Field(None, description="user:password, where a proxy before the worker asks for them")
+    connectors: Path = Field(Path("docker/connect/connectors"), description="Folder of connector files")
+
+    @field_validator("url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and (not value.startswith(("http://", "https://")) or "@" in value):
+            raise ValueError("must be http://host:port without a password; that is AD_LAKEHOUSE_CONNECT__AUTH")
+        return value
+
+    @field_validator("auth")
+    @classmethod
+    def _user_and_password(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and ":" not in value.get_secret_value():
+            raise ValueError("must be user:password (the value is not shown, it is a secret)")
+        return value
+
+
 class LandingSettings(Part):
     """What landing accepts and how much memory it may use."""
 
@@ -61,6 +85,18 @@ class LandingSettings(Part):
         "runs", description="What lands topics under Dagster: its own runs, or the service (land --follow) beside it"
     )
     sources: Path | None = Field(None, description="Folder of source YAML files added to the built-in ones")
+
+
+class RouterSettings(Part):
+    """How dropped files become records of topics."""
+
+    folder: str | None = Field(None, description="Folder or URL (s3://…) of a prefix whose files are routed")
+    progress_topic: str = Field(
+        "_ad_lakehouse.routed", min_length=1, description="Topic that knows what is routed; one router at a time"
+    )
+    rows_per_transaction: int = Field(20_000, gt=0, description="Rows that become visible together")
+    bytes_per_transaction: int = Field(32 << 20, gt=0, description="About as many bytes at most")
+    poll_seconds: float = Field(2.0, gt=0, description="route --follow looks for new files so often")
 
 
 class MaintenanceSettings(Part):
@@ -169,7 +205,9 @@ class Settings(BaseSettings):
     contracts: Path | None = Field(None, description="Folder <layer>/<table>.yml of contracts in place of the built-in")
     freshness: Path | None = Field(None, description="YAML of freshness windows laid over the built-in ones")
     kafka: KafkaSettings = Field(default_factory=KafkaSettings)
+    connect: ConnectSettings = Field(default_factory=ConnectSettings)
     landing: LandingSettings = Field(default_factory=LandingSettings)
+    router: RouterSettings = Field(default_factory=RouterSettings)
     maintenance: MaintenanceSettings = Field(default_factory=MaintenanceSettings)
     transform: TransformSettings = Field(default_factory=TransformSettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)

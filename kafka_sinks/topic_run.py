@@ -22,7 +22,8 @@ from ad_lakehouse.settings import Settings
 from kafka_sinks.batch import Batch
 from kafka_sinks.cluster import Topic
 from kafka_sinks.commit import BronzeTable, Commit, Delivery
-from kafka_sinks.decode import decode_batch, open_registry
+from kafka_sinks.csv_headers import decode_with_headers
+from kafka_sinks.decode import open_registry
 from kafka_sinks.origin import batch_id, bronze_rows, origins, reasons, reject_before
 from kafka_sinks.positions import Gap, Plan, Range, app_id
 from kafka_sinks.sources import Source, bronze_schema
@@ -155,10 +156,11 @@ class TopicRun:
             return self._schema.empty_table()
         keep = self._source.without_id == "keep"
         landed = pa.scalar(landed_at, pa.timestamp("us", "UTC"))
-        decoded = decode_batch(
+        decoded = decode_with_headers(
             self._source,
             batch.payloads,
             pa.repeat(landed, len(batch)) if self._source.dimension else pc.coalesce(batch.times, landed),
+            batch.headers,
             limits=self._settings.landing,
             registry=self._registry,
             origins=origins(self._topic.name, batch.partitions, batch.offsets, batch.times) if keep else None,

@@ -88,14 +88,14 @@ def in_hand(*how):
 kafka_sinks.consume.TopicConsumer.poll = in_hand
 """
 AFTER_DECODING = """
-decode, calls = kafka_sinks.topic_run.decode_batch, []
+decode, calls = kafka_sinks.topic_run.decode_with_headers, []
 def decoded(*how, **more):
     rows = decode(*how, **more)
     calls.append(None)
     if len(calls) == 3:
         die()
     return rows
-kafka_sinks.topic_run.decode_batch = decoded
+kafka_sinks.topic_run.decode_with_headers = decoded
 """
 # Of the third batch only the rejected rows are on disk.
 WHILE_REJECTED_ROWS_ARE_WRITTEN = """

@@ -7,7 +7,7 @@ import json
 import shutil
 import signal
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,13 @@ class RegistryServer:
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def register(self, subject: str, schema: Mapping[str, Any] | str) -> int:
+    def register(
+        self, subject: str, schema: Mapping[str, Any] | str, references: Sequence[Mapping[str, Any]] = ()
+    ) -> int:
         """Registers a writer's schema and gives the id that the registry chose."""
         text = schema if isinstance(schema, str) else json.dumps(schema)
-        answer = self.session.post(f"{self.url}/subjects/{subject}/versions", json={"schema": text}, timeout=10)
+        body = {"schema": text, "references": list(references)}
+        answer = self.session.post(f"{self.url}/subjects/{subject}/versions", json=body, timeout=10)
         answer.raise_for_status()
         return int(answer.json()["id"])
 

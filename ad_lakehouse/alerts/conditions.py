@@ -103,6 +103,14 @@ class FailedRun:
     text: str
 
 
+@dataclass(frozen=True)
+class FailedConnector:
+    """A connector of Kafka Connect that has failed, or some of its tasks have."""
+
+    name: str
+    text: str
+
+
 def from_freshness(
     facts: Iterable[SourceFreshness],
     now: datetime,
@@ -205,6 +213,17 @@ def from_runs(facts: Iterable[FailedRun], now: datetime, owner: str = "") -> lis
         Condition(
             f"run/{fact.job}", "error", f"{fact.job} failed", f"Run {fact.run_id}: {fact.text}",
             owner, fact.job, "run", now,
+        )
+        for fact in facts
+    ]  # fmt: skip
+
+
+def from_connectors(facts: Iterable[FailedConnector], now: datetime, owner: str = "") -> list[Condition]:
+    """Connectors that have failed; over when they run again or were removed."""
+    return [
+        Condition(
+            f"connector/{fact.name}", "error", f"Connector {fact.name} failed", fact.text,
+            owner, fact.name, "connect", now,
         )
         for fact in facts
     ]  # fmt: skip

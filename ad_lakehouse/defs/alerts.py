@@ -25,6 +25,7 @@ from ad_lakehouse.alerts.conditions import (
     from_runs,
 )
 from ad_lakehouse.defs.arrivals import broken_files, dropped, files_of_no_source
+from ad_lakehouse.defs.connectors import connect_conditions
 from ad_lakehouse.defs.freshness import pipeline_facts, remembered
 from ad_lakehouse.defs.instance_facts import failed_checks, failed_runs, now, pipeline_states
 from ad_lakehouse.defs.keys import OWNERS, table_name
@@ -86,7 +87,7 @@ def alerts_sensor(watched: Watched) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="alerts", minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Late events, a late pipeline, Kafka lag, failed checks and runs: tells what changed.",
+        description="Late events, a late pipeline, Kafka lag, failed checks, runs and connectors: tells what changed.",
     )  # fmt: skip
     def alerts(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SkipReason:
         at = now()
@@ -113,6 +114,8 @@ def tick(
     seen.add(late_pipeline(instance, watched, known, at, {each.key for each in runs}), "pipeline")
     look_at_files(settings, watched, at, seen)
     look_at_kafka(settings, watched, at, seen)
+    wrong, looked_at = connect_conditions(settings.connect, at)
+    seen.add(wrong, *looked_at)
     conditions = fold_below(seen.conditions, watched.upstream)
     return evaluate(lake_of(settings), conditions, settings.alerts, at, scope=frozenset(seen.kinds))
 

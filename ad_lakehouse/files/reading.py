@@ -23,6 +23,7 @@ from ad_lakehouse.files.packed import BROKEN, unpacked
 from ad_lakehouse.files.records import BLOCK, LONGEST_RECORD, Records, first_record, text_records
 from ad_lakehouse.settings import Settings
 from kafka_sinks.batch import HEADERS
+from kafka_sinks.csv_headers import CSV_HEADER
 from kafka_sinks.decode import decode_split, parse_header
 from kafka_sinks.decode.avro_files import ContainerRows, decode_avro_container
 from kafka_sinks.origin import batch_id, bronze_rows, origins, rejected
@@ -30,7 +31,6 @@ from kafka_sinks.schemas import TIMESTAMP
 from kafka_sinks.sources import Source, bronze_schema
 
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-CSV_HEADER = "csv.header"  # the key in _headers of a rejected CSV record
 
 
 class FileBroken(LakehouseError):

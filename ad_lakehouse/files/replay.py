@@ -13,6 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,12 +21,13 @@ from deltalake import CommitProperties, WriterProperties
 from deltalake.exceptions import CommitFailedError
 
 from ad_lakehouse.files.quarantine import EVERYTHING, Filter
-from ad_lakehouse.files.reading import CSV_HEADER, reject_cut
+from ad_lakehouse.files.reading import reject_cut
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.log import BATCH_KEY
 from ad_lakehouse.lake.views import Snapshot, connect
 from ad_lakehouse.settings import Settings
 from kafka_sinks.commit import ATTEMPTS, BronzeTable, CommitContended
+from kafka_sinks.csv_headers import CSV_HEADER, decode_with_headers
 from kafka_sinks.decode import SchemaRegistry, decode_batch, open_registry, parse_header
 from kafka_sinks.origin import bronze_rows, origins, reasons, reject_before
 from kafka_sinks.sources import Source, bronze_schema
@@ -124,15 +126,13 @@ def decode_again(source: Source, rejected: pa.Table, settings: Settings, registr
     parts = []
     for header, rows in by_header(source, rejected):
         times = rows["_landed_at"] if source.dimension else pc.coalesce(rows["_timestamp"], rows["_landed_at"])
-        decoded = decode_batch(
-            source,
-            rows["_raw"].combine_chunks(),
-            times.combine_chunks(),
-            limits=settings.landing,
-            registry=registry,
-            origins=origins_of(rows) if source.without_id == "keep" else None,
-            header=parse_header(header) if header else None,
-        )
+        told_apart = origins_of(rows) if source.without_id == "keep" else None
+        raw, times = rows["_raw"].combine_chunks(), times.combine_chunks()
+        how: dict[str, Any] = {"limits": settings.landing, "registry": registry, "origins": told_apart}
+        if header:
+            decoded = decode_batch(source, raw, times, header=parse_header(header), **how)
+        else:  # a record of a topic may bring its own
+            decoded = decode_with_headers(source, raw, times, rows["_headers"].combine_chunks(), **how)
         if source.wire != "avro":  # a record of a topic is whole, however long
             from_files = pc.if_else(pc.is_valid(rows["_file"]), rows["_raw"], None).combine_chunks()
             decoded = reject_cut(decoded, from_files)

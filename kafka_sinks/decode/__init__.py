@@ -34,6 +34,7 @@ __all__ = [
     "decode_split",
     "open_registry",
     "parse_header",
+    "split_rows",
 ]
 
 
@@ -79,19 +80,13 @@ def decode_split(
     Each record belongs to exactly one source: by the value of the field its split names, else (unknown, absent or
     unreadable) to the one that takes the rest. A single source takes all.
     """
-    everything = pa.array(range(len(payloads)), pa.int64())
+    shares = split_rows(sources, payloads, header)
     if len(sources) == 1:
         rows = decode_batch(sources[0], payloads, times, limits=limits, origins=origins, header=header)
-        return {sources[0].name: (everything, rows)}
-    rest = next(source for source in sources if source.split and source.split.rest)
-    claims = {source.name: _claimed(source, payloads, header) for source in sources if source is not rest}
-    taken = pa.array([False] * len(payloads))
-    for claim in claims.values():
-        taken = pc.or_(taken, claim)
-    claims[rest.name] = pc.invert(taken)
+        return {sources[0].name: (shares[sources[0].name], rows)}
     parts = {}
     for source in sources:
-        mine = everything.filter(claims[source.name])
+        mine = shares[source.name]
         parts[source.name] = (
             mine,
             decode_batch(
@@ -104,6 +99,22 @@ def decode_split(
             ),
         )
     return parts
+
+
+def split_rows(
+    sources: Sequence[Source], payloads: pa.BinaryArray, header: Sequence[str] | None
+) -> Mapping[str, pa.Int64Array]:
+    """Which records belong to which source, as `decode_split` says."""
+    everything = pa.array(range(len(payloads)), pa.int64())
+    if len(sources) == 1:
+        return {sources[0].name: everything}
+    rest = next(source for source in sources if source.split and source.split.rest)
+    claims = {source.name: _claimed(source, payloads, header) for source in sources if source is not rest}
+    taken = pa.array([False] * len(payloads), pa.bool_())
+    for claim in claims.values():
+        taken = pc.or_(taken, claim)
+    claims[rest.name] = pc.invert(taken)
+    return {source.name: everything.filter(claims[source.name]) for source in sources}
 
 
 def _claimed(source: Source, payloads: pa.BinaryArray, header: Sequence[str] | None) -> pa.BooleanArray:

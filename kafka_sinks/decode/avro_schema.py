@@ -9,6 +9,7 @@ other twice, thirty levels long, expand to a thousand million fields.
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -39,6 +40,14 @@ LOGICAL = (
 PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
 
 
+TYPES, SCHEMA = "types of other subjects", "schema"  # keys that no schema has
+
+
+def with_types(types: Sequence[str], schema: str) -> str:
+    """One text of a schema and of those it refers to, each behind what it refers to itself."""
+    return json.dumps({TYPES: types, SCHEMA: schema}) if types else schema
+
+
 class SchemaRefused(ValueError):
     """Why a writer's schema is not decoded with."""
 
@@ -55,17 +64,23 @@ class _Expansion:
 def checked_schema(text: str) -> dict[str, Any]:
     """A writer's record schema with every reference to a named type replaced by its definition.
 
-    Raises `SchemaRefused`.
+    `text`: the schema's, or what `with_types` made of several. Raises `SchemaRefused`.
     """
     if len(text) > LARGEST_TEXT:
         raise SchemaRefused(f"the schema has {len(text)} characters, more than {LARGEST_TEXT}")
     try:
         schema = json.loads(text)
+        types = []
+        if isinstance(schema, dict) and TYPES in schema:
+            types, schema = list(map(json.loads, schema[TYPES])), json.loads(schema[SCHEMA])
     except RecursionError:
         raise SchemaRefused(f"the schema is nested deeper than {DEEPEST}") from None
     except ValueError as error:
         raise SchemaRefused(f"the schema is not JSON: {error}") from None
-    expanded = _expand(schema, "", (), 0, _Expansion({}))
+    expansion = _Expansion({})
+    for each in types:
+        _expand(each, "", (), 0, expansion)
+    expanded = _expand(schema, "", (), 0, expansion)
     if not isinstance(expanded, dict) or expanded["type"] != "record":
         raise SchemaRefused("the schema is no record")
     try:

@@ -6,18 +6,21 @@ A registry that can't be asked stops the landing; it never rejects records, whic
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
 from ad_lakehouse.errors import ConfigurationError
+from kafka_sinks.decode.avro_schema import with_types
 from kafka_sinks.decode.registry_api import SETTING, RegistryApi, RegistryUnavailable
 
 UNKNOWN_KEPT_SECONDS = 60.0  # a schema may be registered any moment
 UNKNOWN_ASKED = 200  # ids of garbage are random: no more unknown ones than this are asked for in that time
+MOST_REFERENCES = 100  # schemas of other subjects that one schema needs
 LARGEST_ID = 2**31 - 1  # Confluent's ids are Java ints; asked for a larger one it says that it has no such path
 
 
@@ -84,5 +87,27 @@ class HttpRegistry:
         text = answer.body.get("schema") if isinstance(answer.body, dict) else None
         if not isinstance(text, str):
             raise self._api.unavailable("the answer is no schema")
-        self._known[schema_id] = text
-        return text
+        self._known[schema_id] = with_types(self._types(answer.body.get("references") or []), text)
+        return self._known[schema_id]
+
+    def _types(self, references: list[Mapping[str, Any]]) -> list[str]:
+        """The schemas that one refers to, each behind those it refers to itself.
+
+        What is missing, or beyond `MOST_REFERENCES`, is left out: the schema that needs it is then refused.
+        """
+        found: dict[str, str] = {}
+        asked: set[str] = set()
+
+        def add(references: list[Mapping[str, Any]]) -> None:
+            for each in references:
+                path = f"/subjects/{quote(str(each.get('subject')), safe='')}/versions/{each.get('version')}"
+                if path in asked or len(asked) >= MOST_REFERENCES:
+                    continue
+                asked.add(path)
+                answer = self._api.ask(path)
+                if not answer.is_absent and isinstance(answer.body, dict):
+                    add(answer.body.get("references") or [])
+                    found[path] = str(answer.body.get("schema"))
+
+        add(references)
+        return list(found.values())

@@ -16,6 +16,7 @@ from landing_topics import impression, impressions_from, landed_records, new_top
 
 from ad_lakehouse.defs.keys import asset_key
 from ad_lakehouse.defs.landing import landing_asset
+from ad_lakehouse.defs.resources import drop_of_run
 from ad_lakehouse.lake import Lake
 
 pytestmark = pytest.mark.kafka
@@ -24,6 +25,7 @@ RUN = """
 import os, signal, sys
 import dagster as dg
 from ad_lakehouse.defs.landing import landing_asset
+from ad_lakehouse.defs.resources import drop_of_run
 from ad_lakehouse.settings import Settings
 from landing_topics import impressions_from
 
@@ -37,7 +39,8 @@ with dg.DagsterInstance.local_temp(home) as instance:
         store(self, entry)
     storage.store_event = stored
     asset = landing_asset([impressions_from(topic)], None)
-    dg.materialize([asset], instance=instance, resources={"settings": Settings.model_validate_json(settings)})
+    given = {"settings": Settings.model_validate_json(settings), "drop": drop_of_run}
+    dg.materialize([asset], instance=instance, resources=given)
 """
 
 
@@ -61,7 +64,9 @@ def test_an_asset_killed_before_its_event_lands_nothing_twice(kafka, lake: Lake,
         assert instance.get_latest_materialization_event(KEY) is None, "the event was stored before the kill"
         publish(kafka.bootstrap, topic, [impression(i) for i in range(10)])
         again = dg.materialize(
-            [landing_asset([impressions_from(topic)], None)], instance=instance, resources={"settings": settings}
+            [landing_asset([impressions_from(topic)], None)],
+            instance=instance,
+            resources={"settings": settings, "drop": drop_of_run},
         )
         (event,) = again.get_asset_materialization_events()
         told = event.materialization.metadata

@@ -68,6 +68,31 @@ def test_records_land_by_the_ids_that_the_registry_gave(
     assert found == [(n, None, None) for n in range(20)] + [(n, "a.example", '{"seat":"s"}') for n in range(20, 30)]
 
 
+def test_a_schema_that_refers_to_other_subjects_is_read_with_them(
+    kafka, lake: Lake, registry: RegistryServer, topic: str, subject: str
+) -> None:
+    unit = {"type": "enum", "name": "Unit", "namespace": "shop", "symbols": ["EUR", "USD"]}
+    price = {
+        "type": "record",
+        "name": "Price",
+        "namespace": "shop",
+        "fields": [{"name": "amount", "type": "long"}, {"name": "unit", "type": "shop.Unit"}],
+    }
+    registry.register(f"{subject}-unit", unit)
+    to_unit = {"name": "shop.Unit", "subject": f"{subject}-unit", "version": 1}
+    registry.register(f"{subject}-price", price, [to_unit])
+    schema = writer({**BID_TYPES, "price": "shop.Price"})
+    references = [{"name": "shop.Price", "subject": f"{subject}-price", "version": 1}, to_unit]
+    known = registry.register(subject, schema, references)
+    whole = writer({**BID_TYPES, "price": {**price, "fields": [price["fields"][0], {"name": "unit", "type": unit}]}})
+    sold = [framed(known, whole, bid(n, price={"amount": n, "unit": "USD"})) for n in range(5)]
+    publish(kafka.bootstrap, topic, sold)
+    report = land_topic(lake, bids_from(topic), settings_with(registry, settings_for(kafka.bootstrap)))
+    assert (report.records, dict(report.rejected)) == (5, {})
+    rescued = [each for (each,) in rows(lake, "_rescued", BIDS)]
+    assert sorted(rescued) == [f'{{"price":{{"amount":{n},"unit":"USD"}}}}' for n in range(5)]
+
+
 def test_impressions_may_come_as_avro_too(
     kafka, lake: Lake, registry: RegistryServer, topic: str, subject: str
 ) -> None:

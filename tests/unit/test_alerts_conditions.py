@@ -9,7 +9,14 @@ import pytest
 
 from ad_lakehouse.alerts import conditions as made
 from ad_lakehouse.alerts.causes import fold_below
-from ad_lakehouse.alerts.conditions import AssetFreshness, Condition, FailedCheck, FailedRun, PartitionLag
+from ad_lakehouse.alerts.conditions import (
+    AssetFreshness,
+    Condition,
+    FailedCheck,
+    FailedConnector,
+    FailedRun,
+    PartitionLag,
+)
 from ad_lakehouse.alerts.pagerduty import LONGEST_KEY, dedup_key
 from ad_lakehouse.alerts.redaction import Redactor
 from ad_lakehouse.alerts.wording import spoken
@@ -148,11 +155,12 @@ def test_what_http_libraries_log_is_redacted_while_sending_and_only_then(caplog:
     redact = Redactor(["https://example.com/0123456789abcdef"])
     caplog.set_level(logging.DEBUG)
     log = logging.getLogger("urllib3.connectionpool")
+    before = list(log.filters)  # of other libraries
     with redact.over_logs():
         log.debug("POST %s", "/0123456789abcdef")
         log.error("failed", exc_info=ValueError("0123456789abcdef"))
     assert "0123456789abcdef" not in caplog.text
-    assert not log.filters
+    assert log.filters == before
 
 
 def test_a_long_alert_key_stays_distinct_and_within_pagerdutys_limit() -> None:
@@ -160,3 +168,10 @@ def test_a_long_alert_key_stays_distinct_and_within_pagerdutys_limit() -> None:
     assert one != two
     assert max(len(one), len(two)) <= LONGEST_KEY
     assert dedup_key("freshness/clicks", "lake") == "lake/freshness/clicks"
+
+
+def test_failed_connectors_become_one_condition_each() -> None:
+    found = made.from_connectors([FailedConnector("impressions", "task 0 on w: no")], NOW, owner="data")
+    assert [(each.key, each.kind, each.severity, each.owner, each.text) for each in found] == [
+        ("connector/impressions", "connector", "error", "data", "task 0 on w: no")
+    ]

@@ -22,6 +22,7 @@ def test_table_carries_format_and_no_deletion_vectors(tmp_path: Path) -> None:
     table = here(tmp_path).create(NAME, SCHEMA, partition_by=["event_date"])
     assert table.metadata().configuration == {
         "ad_lakehouse.format": "1",
+        "delta.checkpointInterval": "20",
         "delta.enableDeletionVectors": "false",
         "delta.enableExpiredLogCleanup": "false",
     }

@@ -105,6 +105,12 @@ def test_a_service_of_ours_has_settings_we_know_and_a_command_that_is_one(
         assert program in ("dagster", "dagster-daemon", "dagster-webserver")
 
 
+def test_a_worker_has_each_variable_that_its_files_ask_for() -> None:
+    files = [DOCKER / "connect/worker.properties", *(DOCKER / "connect/connectors").glob("*.json")]
+    asked = {name for path in files for name in re.findall(r"\$\{env:(\w+)\}", path.read_text())}
+    assert asked == set(SERVICES["connect"]["environment"])
+
+
 def test_the_instance_on_postgres_is_set_as_that_of_one_machine() -> None:
     here, there = yaml.safe_load(SETTINGS), yaml.safe_load((DOCKER / "dagster/dagster.yaml").read_text())
     assert "postgres" in there.pop("storage")
