@@ -13,7 +13,11 @@ SPARK_PARTS = $(BIN)/python -m ad_lakehouse.dbt_spark.artefacts
 DEBIAN_PARTS = { ls /usr/lib/postgresql/*/bin/postgres && PATH="$$PATH:/usr/sbin" command -v nginx; } > /dev/null 2>&1 \
   || { echo "Installing PostgreSQL and nginx for CI …" && apt-get -qq update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y postgresql nginx-light > /dev/null; }
+FULL_JAVA = { test "$${CI:-}" = true && test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
+  && echo "Installing Java for CI …" && apt-get -qq update \
+  && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y openjdk-17-jre-headless > /dev/null; }
 S3_STORE = $(BIN)/python tests/s3_server.py
+QUERY_ENGINE = $(BIN)/python tests/query_engine.py
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
@@ -64,17 +68,15 @@ build: setup ## Build the marts of the lake ($$AD_LAKEHOUSE_LAKE, default: the d
 test: setup ## All tests, with a real Kafka broker and Dagster instance
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/engines
 
-test-engines: setup-engines ## Apache Spark beside DuckDB, an S3-compatible store, Kafka Connect, about 16 minutes; needs Java 17 to 25, Go
+test-engines: setup-engines ## Spark and Trino beside DuckDB, an S3-compatible store, Kafka Connect, about 18 minutes; needs Java 17 to 23, Go, PostgreSQL
 	@# 15: only Java is missing. Without a part the tests are skipped, in CI they fail, so CI ends here.
 	@$(SPARK_PARTS) \
-	  || { test $$? = 15 && test "$${CI:-}" = true && test "$$(id -u)" = 0 && command -v apt-get > /dev/null \
-	    && echo "Installing Java for CI …" && apt-get -qq update \
-	    && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y openjdk-17-jre-headless > /dev/null \
-	    && $(SPARK_PARTS); } \
+	  || { test $$? = 15 && $(FULL_JAVA) && $(SPARK_PARTS); } \
 	  || test "$${CI:-}" != true
 	@$(S3_STORE) || test "$${CI:-}" != true
 	@test "$${CI:-}" != true || test "$$(id -u)" != 0 || $(DEBIAN_PARTS)
-	@echo "Testing the models on Apache Spark, a lake on an S3-compatible store, and Kafka Connect (about 16 minutes) …"
+	@$(QUERY_ENGINE) || { test $$? = 15 && $(FULL_JAVA) && $(QUERY_ENGINE); } || test "$${CI:-}" != true
+	@echo "Testing the models on Apache Spark, a lake on an S3-compatible store, Kafka Connect, and Trino (about 18 minutes) …"
 	@$(BIN)/python -m pytest tests/engines
 
 soak: setup ## The landing service under load and faults at random: MINUTES=30 by default, SEED=… to repeat

@@ -33,7 +33,7 @@ class Artefacts:
     """Jars that are fetched together; `key` names their folder in the cache.
 
     `coordinates` are group:artefact:version; with `alone` only these are fetched, else also what they need. A program
-    packed as group:artefact:version:tar.gz:classifier is fetched alone and unpacked. `jars` is how many there are
+    packed as group:artefact:version:tar.gz[:classifier] is fetched alone and unpacked. `jars` is how many there are
     then, at any depth, `size` what to tell people.
     """
 
@@ -146,7 +146,7 @@ def fetcher(wanted: Artefacts) -> Fetch:
         folder.mkdir()
         for coordinate in wanted.coordinates:
             group, artefact, version, *packed = coordinate.split(":")
-            packaging, classifier = packed or ("jar", "")
+            packaging, classifier = (*packed, "")[:2] if packed else ("jar", "")
             wanted_file = context.project(group, artefact).at_version(version).artifact(classifier, packaging)
             file = Path(wanted_file.resolve())
             if packaging == "tar.gz":

@@ -18,6 +18,7 @@ from ad_lakehouse.cli_maintain import maintain
 from ad_lakehouse.cli_monitor import monitor
 from ad_lakehouse.cli_options import Engine, LakeOption, TargetOption, console, lake_of, settings_for
 from ad_lakehouse.cli_quarantine import quarantine_app
+from ad_lakehouse.cli_register import register
 from ad_lakehouse.cli_route import route
 from ad_lakehouse.cli_schemas import schemas_app
 from ad_lakehouse.errors import LakehouseError
@@ -30,6 +31,7 @@ app.add_typer(alerts_app, name="alerts")
 app.add_typer(schemas_app, name="schemas")
 app.add_typer(connect_app, name="connect")
 app.command()(maintain)
+app.command()(register)
 app.command()(route)
 app.command()(monitor)
 

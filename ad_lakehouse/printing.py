@@ -17,6 +17,7 @@ from ad_lakehouse.landing import LandedAll
 from ad_lakehouse.maintenance import Cared
 from ad_lakehouse.quality.checkup import Checked
 from ad_lakehouse.status import TableStatus
+from ad_lakehouse.warehouse.register import Registration, Step
 from kafka_sinks.schema_subjects import State, Subject
 
 
@@ -212,3 +213,15 @@ def subjects(found: Sequence[Subject]) -> Table:
             escape("\n".join(each.differences)),
         )
     return made
+
+
+def registered(done: Sequence[Registration]) -> tuple[Table | None, str]:
+    """One line a table of which something was to be told, and a line for all; no table when there is none."""
+    told = [each for each in done if each.error or each.step is not Step.UNCHANGED]
+    made = table("table", "", "where", "before")
+    for each in told:
+        what = f"failed: {each.error}" if each.error else each.step.value
+        made.add_row(str(each.name), escape(what), escape(each.location or ""), escape(each.before or ""))
+    counts = Counter("failed" if each.error else each.step.value for each in done)
+    summary = ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
+    return (made if told else None), f"{len(done):,} tables: {summary}." if done else "No tables yet."

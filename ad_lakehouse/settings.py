@@ -6,7 +6,7 @@ folder `AD_LAKEHOUSE_SECRETS_DIR`, one for each group, as JSON: `ad_lakehouse_ka
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
@@ -168,6 +168,31 @@ class MonitorSettings(Part):
         return self
 
 
+class TrinoSettings(Part):
+    """The Trino whose catalog knows the lake's tables; none unless a host is set."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # one input here is a secret
+
+    host: str = Field("", description="Its coordinator")
+    port: int = Field(8080, gt=0, lt=65_536)
+    user: str = "ad-lakehouse"
+    password: SecretStr | None = Field(None, description="Sent by HTTPS only")
+    https: bool = False
+    ca_file: Path | None = Field(
+        None, description="PEM of the authority that signed its certificate, if not a known one"
+    )
+    catalog: str = Field("lake", description="One of the Delta Lake connector")
+    schema_prefix: str = Field(
+        "", description="Before each layer's name: a second lake in the same metastore needs one"
+    )
+
+    @model_validator(mode="after")
+    def _no_password_in_clear(self) -> Self:
+        if self.password is not None and not self.https:
+            raise ValueError("a password needs HTTPS: true, else it would be sent in clear")
+        return self
+
+
 class AlertSettings(Part):
     """Where alerts go; a channel without its setting is off."""
 
@@ -229,6 +254,7 @@ class Settings(BaseSettings):
     transform: TransformSettings = Field(default_factory=TransformSettings)
     spark: SparkSettings = Field(default_factory=SparkSettings)
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
+    trino: TrinoSettings = Field(default_factory=TrinoSettings)
     alerts: AlertSettings = Field(default_factory=AlertSettings)
 
     @field_validator("drop_folder", mode="before")

@@ -22,6 +22,7 @@ from ad_lakehouse.defs.models import model_assets
 from ad_lakehouse.defs.resources import drop_of_run
 from ad_lakehouse.defs.stream import stream_checks
 from ad_lakehouse.defs.triggers import build_sensor, jobs, landing_sensor
+from ad_lakehouse.defs.warehouse import register_job, register_sensor, warehouse_asset
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.quality.contracts import contract_paths
 from ad_lakehouse.settings import Settings, load_settings
@@ -47,21 +48,25 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
     gates = [spec.key for step in [*contract_steps, ledger] for spec in step.check_specs if spec.blocking]
     models = model_assets(graph, contracts, gates, folder, settings.transform.engine)
     specs = [spec for each in [*first, models] for spec in each.specs]
+    warehouse = [warehouse_asset([spec.key for spec in specs])] if settings.trino.host else []
+    specs += [spec for each in warehouse for spec in each.specs]
     checks = [spec.key for each in [*contract_steps, ledger, models] for spec in each.check_specs]
     care_jobs, care_schedules = care_by_the_clock()
     bronze = [asset_key(name) for name in landed]
     return dg.Definitions(
-        assets=[*first, models],
+        assets=[*first, models, *warehouse],
         asset_checks=[*contract_steps, stream],
         jobs=[
             *jobs(dg.AssetSelection.assets(*bronze, asset_key(LEDGER)), dg.AssetSelection.assets(models)),
             *care_jobs,
+            *([register_job()] if warehouse else []),
         ],
         schedules=care_schedules,
         sensors=[
             landing_sensor(groups, [*gates, *stream.check_keys]),
             build_sensor(bronze, gates, graph, with_every_build(graph, models.check_specs)),
             alerts_sensor(Watched(specs, checks, sources)),
+            *([register_sensor()] if warehouse else []),
         ],
         resources={"settings": settings, "drop": drop_of_run},
         executor=dg.in_process_executor,  # a step is short; a process for each would cost seconds

@@ -1,7 +1,7 @@
 """Fixtures of the tests on Apache Spark, beside DuckDB on the same small lakes, and on an S3-compatible store.
 
 What builds a lake by hand and what the models should give is that of tests/dbt. Run by `make test-engines`; where
-Spark or the store can't be had their tests are skipped with the reason, in CI they fail.
+Spark, the store or Trino can't be had their tests are skipped with the reason, in CI they fail.
 """
 
 import json
