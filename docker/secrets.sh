@@ -2,7 +2,7 @@
 # Makes the secrets that compose.yml names, random, once: files that are there are left. Also the password of the UI.
 set -eu
 folder=$(dirname "$0")/secrets
-mkdir -p "$folder"
+mkdir -p -m 700 "$folder"
 put() {  # NAME VALUE
   [ -e "$folder/$1" ] || printf '%s' "$2" > "$folder/$1"
 }

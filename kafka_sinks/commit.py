@@ -131,6 +131,7 @@ class BronzeTable:
         self._landed.clear()
         if self._seal is not None and self._newest_entry() == self._seal:
             # Only what is new of the log is read: of an object store all of it is two requests for each entry
+            self._seal = None  # should the store fail between, the table is opened anew
             self._handle.update_incremental()
             check_ours(self._handle, str(self.name))
         else:
@@ -211,6 +212,7 @@ class BronzeTable:
                 app_transactions=[Transaction(each.app_id, each.version) for each in commit.deliveries],
             ),
         )
+        self._seal = None  # should the store fail between, the table is opened anew
         self._handle.update_incremental()  # the call leaves the handle at the version it was opened with
         if self.version == before + 1:
             self._landed |= {each.app_id: each.version for each in commit.deliveries}

@@ -101,8 +101,8 @@ def restored(log: TableLog, version: int) -> Restored | None:
     if first is None:
         return None
     kept = at if at >= 0 else None
-    landed = next((each.version for each in log.newest_first(first) if is_landing(each)), None)
-    return None if landed is None or landed == kept else Restored(first, landed, kept)
+    landed = next((each.version for each in log.newest_first(first) if each.note.get("delivered")), None)
+    return None if landed is None or landed <= (-1 if kept is None else kept) else Restored(first, landed, kept)
 
 
 def is_landing(commit: Commit) -> bool:

@@ -98,6 +98,8 @@ def read_graph(project: Path | None = None) -> ModelGraph:
     """The prepared graph. Raises `GraphNotPrepared` when there is none or the project has changed since."""
     folder = project or project_dir()
     path = graph_path(folder)
+    if not path.exists():  # an image is prepared when it is built, and its project can't be written to when it runs
+        path = folder / "target" / path.name
     try:
         graph = ModelGraph.model_validate_json(path.read_bytes())
     except FileNotFoundError:

@@ -154,6 +154,8 @@ def query(sql: str, **columns: pa.Array) -> pa.Table:
     try:
         cursor.register("t", whole)  # one thread takes it whole: parts of several would have to be copied together
         found = cursor.sql(sql).to_arrow_table()
+    except UnicodeDecodeError:  # DuckDB cuts the value that its error quotes, also amid a character
+        raise duckdb.InvalidInputException("a value was refused") from None
     finally:
         cursor.close()
     order = one_array(found["o"]).to_numpy()

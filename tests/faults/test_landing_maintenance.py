@@ -140,6 +140,18 @@ def test_a_restore_that_is_accepted_loses_what_it_took_away_and_nothing_behind_i
     assert write_ledger(lake).unbalanced, "the ledger goes on telling"
 
 
+def test_what_was_accepted_as_lost_may_still_be_brought_back(kafka, lake: Lake, topic: str) -> None:
+    source, settings = impressions_from(topic), settings_for(kafka.bootstrap, max_batch_rows=20)
+    land_topic(lake, source, settings)
+    newest = lake.open(IMPRESSIONS).version()
+    lake.open(IMPRESSIONS).restore(newest - 1)
+    assert land_topic(lake, source, settings, accept_loss=True).records == 0
+    lake.open(IMPRESSIONS).restore(newest)
+    publish(kafka.bootstrap, topic, [impression(i) for i in range(10)])
+    assert land_topic(lake, source, settings).records == 10
+    check(lake, kafka.bootstrap, topic)
+
+
 def before(records: int) -> Counter[tuple[int, int]]:
     """(partition, offset) of the first records of a topic of two partitions."""
     return Counter((number % 2, number // 2) for number in range(records))

@@ -121,6 +121,14 @@ def test_brackets_around_no_json_are_not_plain(record: str) -> None:
     assert plain_of([each.encode() for each in batch]).tolist() == [True, False, True]
 
 
+@pytest.mark.parametrize("before", range(0, 220, 3))
+def test_an_error_that_quotes_half_a_character_is_one_bad_record(before: int) -> None:
+    bad = '{"event_id":"' + "a" * before + "\N{GRINNING FACE}" * 60 + '" "site":"b"}'
+    batch = [json.dumps(PLAIN)] * 3 + [bad]
+    found = rows_of("impressions", [each.encode() for each in batch])
+    assert [row["_reason"] for row in found] == [None, None, None, "invalid_json"]
+
+
 def test_bytes_under_a_null_are_not_read() -> None:
     texts = pa.array([json.dumps(PLAIN)] * 3)
     hidden = pa.Array.from_buffers(pa.string(), 3, [pa.py_buffer(b"\x05"), *texts.buffers()[1:]])

@@ -15,6 +15,7 @@ from kafka_sinks.cluster import Cluster, Topic, TopicMissing, client_config, con
 
 SETTING = "AD_LAKEHOUSE_ROUTER__PROGRESS_TOPIC"
 CREATED_SECONDS = 20.0
+CLIENT_MOST = 1_000_000_000  # that librdkafka takes for a message
 LARGEST = 1_000_000  # bytes of a batch, where a topic's own limit may not be seen; librdkafka's default
 
 
@@ -89,4 +90,4 @@ def largest_message(settings: Settings, topics: list[str]) -> int:
     limits = [int(each["max.message.bytes"]) for each in told.values() if "max.message.bytes" in each]
     theirs = min(limits) if limits and len(limits) == len(topics) else LARGEST
     ours = settings.kafka.client.get("message.max.bytes")
-    return min(theirs, int(ours)) if ours else theirs
+    return min(theirs, CLIENT_MOST, int(ours)) if ours else min(theirs, CLIENT_MOST)
