@@ -113,8 +113,9 @@ def _of_native(field: SchemaField, values: pa.Array) -> pa.Array:
             return _finite(values.cast(kind))
         if pa.types.is_integer(kind):
             numbers = values.cast(pa.float64())
-            exact = pc.and_(pc.equal(numbers, pc.floor(numbers)), pc.less(pc.abs(numbers), min(2.0**53, _end(kind))))
-            return pc.if_else(exact, numbers, None).cast(kind)
+            end = min(2.0**53, _end(kind))
+            inside = pc.and_(pc.greater_equal(numbers, -end), pc.less(numbers, end))
+            return pc.if_else(pc.and_(inside, pc.equal(numbers, pc.floor(numbers))), numbers, None).cast(kind)
     if pa.types.is_decimal(theirs) and pa.types.is_decimal(kind):
         return _of_text(field, Column(values.cast(pa.string())))
     if _is_list(theirs) and pa.types.is_list(kind):
