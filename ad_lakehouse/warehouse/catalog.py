@@ -5,13 +5,24 @@ Belongs here: the statements. Not here: which tables ought to be there (register
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.lake.tables import LAYERS
-from ad_lakehouse.warehouse.trino import Trino, TrinoError, literal, quoted
+from ad_lakehouse.warehouse.trino import CatalogUnfit, Trino, TrinoError, TrinoUnreachable, literal, quoted
 
 LOCATION = re.compile(r"^\s*location = '((?:[^']|'')*)'", re.MULTILINE)
-NO_LOG = "DELTA_LAKE_INVALID_SCHEMA"  # nothing is where the table was registered
+NO_LOG = "Metadata not found in transaction log"  # the error's name is also that of a store that cannot be asked
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Trino could not say where a table is, and why."""
+
+    why: str
+
+
+Place = str | Unread | None  # None: nothing is there any more
 
 
 class Catalog:
@@ -23,25 +34,24 @@ class Catalog:
     def schema(self, layer: str) -> str:
         return f"{self._prefix}{layer}"
 
-    def tables(self) -> dict[TableName, str | None]:
-        """The location of each table in the lake's schemas; None when nothing is there any more."""
+    def tables(self) -> dict[TableName, Place]:
+        """Where each table in the lake's schemas is."""
         layers = {self.schema(layer): layer for layer in LAYERS}
         listed = self._trino.rows(
             f"select table_schema, table_name from {self._name}.information_schema.tables "
             f"where table_schema in ({', '.join(map(literal, layers))}) and table_type = 'BASE TABLE'"
         )
         names = [TableName(layers[schema], table) for schema, table in listed]
-        return {name: self.location(name) for name in names}
+        return {name: self.place(name) for name in names}
 
-    def location(self, name: TableName) -> str | None:
+    def place(self, name: TableName) -> Place:
+        full = f"{self._name}.{quoted(self.schema(name.layer))}.{quoted(name.table)}"
         try:
-            ((text,),) = self._trino.rows(
-                f"show create table {self._name}.{quoted(self.schema(name.layer))}.{quoted(name.table)}"
-            )
-        except TrinoError as error:
-            if error.name == NO_LOG:
-                return None
+            ((text,),) = self._trino.rows(f"show create table {full}")
+        except (TrinoUnreachable, CatalogUnfit):
             raise
+        except TrinoError as error:
+            return None if NO_LOG in error.message else Unread(error.message)
         # The properties come last, behind whatever a comment says
         return str(LOCATION.findall(text)[-1]).replace("''", "'").rstrip("/")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import TrinoSettings
-from ad_lakehouse.warehouse.catalog import Catalog
+from ad_lakehouse.warehouse.catalog import Catalog, Place, Unread
 from ad_lakehouse.warehouse.trino import CatalogUnfit, Trino, TrinoError, TrinoUnreachable
 
 
@@ -25,6 +25,7 @@ class Step(StrEnum):
     UNREGISTERED = "unregistered"
     UNCHANGED = "unchanged"
     FOREIGN = "left alone, not of this lake"
+    UNREAD = "left alone, Trino cannot read it"
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,18 @@ class Registration:
     error: str = ""
 
 
-def steps(wanted: Mapping[TableName, str], found: Mapping[TableName, str | None], root: str) -> list[Registration]:
-    """What makes the catalog know `wanted`, given the location of each table in the lake's schemas.
+def steps(wanted: Mapping[TableName, str], found: Mapping[TableName, Place], root: str) -> list[Registration]:
+    """What makes the catalog know `wanted`, given where each table in the lake's schemas is.
 
     `root`: the lake's address. A table that is elsewhere, and that the lake does not have, is somebody else's; one that
-    is nowhere any more can be read by nobody.
+    is nowhere any more can be read by nobody. One that Trino cannot read now, as when a store is away, stays as it is.
     """
     made = []
     for name in sorted({*wanted, *found}):
         to, before = wanted.get(name), found.get(name)
+        if isinstance(before, Unread):
+            made.append(Registration(name, Step.UNREAD, to, error=before.why))
+            continue
         if name not in found:
             step = Step.REGISTERED
         elif to is None:
@@ -96,7 +100,7 @@ def carried_out(planned: Registration, catalog: Catalog) -> Registration:
         raise
     except TrinoError as error:
         # Another run may have been first
-        if error.name == "ALREADY_EXISTS" and catalog.location(planned.name) == planned.location:
+        if error.name == "ALREADY_EXISTS" and catalog.place(planned.name) == planned.location:
             return replace(planned, step=Step.UNCHANGED, before=planned.location)
         return replace(planned, error=error.message)
     return planned

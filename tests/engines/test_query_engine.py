@@ -201,6 +201,28 @@ def test_a_dropped_table_is_unregistered_a_moved_one_moved_and_a_foreign_one_lef
         trino.rows("call lake.system.unregister_table('marts', 'of_others')")
 
 
+def test_a_table_that_trino_cannot_read_now_stays_registered_and_is_told(warehouse: Warehouse) -> None:
+    log = Path(warehouse.lake.root) / "marts/funnel_daily/_delta_log"
+    kept = log.with_name("kept")
+    shutil.copytree(log, kept)
+    try:
+        for entry in log.glob("*.json"):
+            entry.write_text('{"metaData": "cut o')
+        warehouse.trino.rows("call lake.system.flush_metadata_cache()")
+        left = [each for each in register(warehouse.lake, warehouse.settings.trino) if each.step is not Step.UNCHANGED]
+        assert [(str(each.name), each.step) for each in left] == [("marts.funnel_daily", Step.UNREAD)]
+        told = warehouse.cli("register")
+        assert told.returncode == 1
+        assert "1 failed" in told.stdout
+        assert ("funnel_daily",) in warehouse.trino.rows("show tables from marts")
+    finally:
+        shutil.rmtree(log)
+        kept.rename(log)
+    assert warehouse.cli("register").returncode == 0
+    sql = "select sum(bids) from marts.funnel_daily"
+    assert warehouse.by_trino(sql) == warehouse.by_duckdb(sql)
+
+
 def test_new_rows_and_new_columns_are_seen_without_another_run(warehouse: Warehouse, tmp_path: Path) -> None:
     counted = "select count(*), max(_landed_at) from bronze.impressions where event_date is not null"
     before = warehouse.by_trino(counted)

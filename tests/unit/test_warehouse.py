@@ -11,12 +11,14 @@ import pytest
 
 from ad_lakehouse.lake import TableName
 from ad_lakehouse.settings import TrinoSettings
+from ad_lakehouse.warehouse.catalog import Place, Unread
 from ad_lakehouse.warehouse.register import Step, steps
 from ad_lakehouse.warehouse.trino import CatalogUnfit, Trino, TrinoError, TrinoUnreachable
 
 ROOT = "file:///lake"
 DAILY = TableName("marts", "daily")
 HERE = f"{ROOT}/marts/daily"
+AWAY = Unread("Trino: the store is away")
 DONE = {"id": "q1", "columns": [{"name": "one", "type": "integer"}], "data": [[1]]}
 
 
@@ -31,13 +33,16 @@ DONE = {"id": "q1", "columns": [{"name": "one", "type": "integer"}], "data": [[1
         (None, None, Step.UNREGISTERED),
         (None, "file:///elsewhere/marts/daily", Step.FOREIGN),
         (None, "file:///lake2/marts/daily", Step.FOREIGN),
+        (HERE, AWAY, Step.UNREAD),
+        (None, AWAY, Step.UNREAD),
     ],
 )
-def test_what_becomes_of_a_table(wanted: str | None, found: str | None, step: Step) -> None:
+def test_what_becomes_of_a_table(wanted: str | None, found: Place, step: Step) -> None:
     (made,) = steps({DAILY: wanted} if wanted else {}, {} if found == "not in the catalog" else {DAILY: found}, ROOT)
     assert made.step is step
     assert made.location == wanted
-    assert made.before == (None if found == "not in the catalog" else found)
+    assert made.before == (None if found in ("not in the catalog", AWAY) else found)
+    assert made.error == (AWAY.why if found is AWAY else "")
 
 
 @contextmanager
