@@ -57,7 +57,7 @@ def health(port: int) -> tuple[int, dict[str, Any]]:
     return status, json.loads(text)
 
 
-def wait_landed(lake: Lake, topic: str, count: int, seconds: float = 60.0) -> None:
+def wait_landed(lake: Lake, topic: str, count: int, seconds: float = 120.0) -> None:
     """Waits until so many records of a topic are in the table, accepted or rejected."""
     wait_until(
         lambda: lake.open_if_exists(IMPRESSIONS) is not None and landed_records(lake, topic).total() >= count, seconds
