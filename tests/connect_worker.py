@@ -6,6 +6,7 @@ Belongs here: fetching, starting, killing it. Not here: connectors, what is test
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ class ConnectWorker:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def get(self, path: str) -> Any:
-        """What the worker answers, as JSON."""
-        answer = requests.get(f"{self.url}{path}", timeout=10)
+        """What the worker answers, as JSON; it answers 409 or 500 while it takes up what it was told."""
+        deadline = time.monotonic() + 60
+        while not (answer := requests.get(f"{self.url}{path}", timeout=30)).ok and time.monotonic() < deadline:
+            time.sleep(0.5)
         answer.raise_for_status()
         return answer.json()
