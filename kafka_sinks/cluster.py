@@ -155,6 +155,7 @@ class Cluster:
 
     def _result(self, future: Future[Any]) -> Any:
         """Raises `KafkaRefused` as soon as the broker has said no: librdkafka would go on asking."""
+        self._last_error = None  # what hindered an earlier question may be mended; what still does is told again
         while True:
             with suppress(TimeoutError):
                 return future.result(LOOK_SECONDS)

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kafka_sinks.decode.avro_walk import Met, Walk
+from kafka_sinks.decode.avro_met import Met, Walk
 from kafka_sinks.decode.columns import Octets
 from kafka_sinks.decode.verdicts import Rows
 
@@ -67,7 +67,10 @@ class Arrays:
         self._number = np.cumsum(self._wanted) - 1  # of a wanted record among them
 
     def records(self, schema: Mapping[str, Any]) -> pa.StructArray | None:
-        """The records in the writer's types; None when a text is no UTF-8. The schema `is_flat`."""
+        """The records in the writer's types; None when Arrow refuses a value, as a text that is no UTF-8.
+
+        The schema `is_flat`.
+        """
         assert self._walk.met is not None  # noqa: S101  # the walk was told to keep
         columns, names = [], []
         try:

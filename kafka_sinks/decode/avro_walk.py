@@ -1,89 +1,28 @@
 """Which Avro records are whole: walks all records of a batch at once, one field after the other.
 
-Belongs here: the binary encoding (Avro 1.12, "Binary Encoding"), lengths and limits, where values were met. Not here:
-columns of them (avro_arrays.py, avro_bulk.py).
+Belongs here: the binary encoding (Avro 1.12, "Binary Encoding"), lengths and limits. Not here:
+what is written down of it (avro_met.py), columns of that (avro_arrays.py).
 
 A step of the walk is a few numpy operations on thousands of records, and names each bad one.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
 
+from kafka_sinks.decode.avro_met import Walk
 from kafka_sinks.decode.avro_schema import MOST_EMPTY_ITEMS, has_empty_items, least_size
 from kafka_sinks.decode.columns import Octets
-from kafka_sinks.decode.verdicts import Mask, Rows
+from kafka_sinks.decode.verdicts import Rows
 
 CHUNK = 16_384  # records at once: what a step touches stays in the processor's cache
 MOST_STEPS = 256  # items of one list walked in step; a record with more is left to be judged alone
 NARROWEST = 8  # fewer blocks beside each other are quicker read one by one
-MOST_ITEMS = 1 << 60
+MOST_ITEMS = 1 << 60  # more than any block has
 MOST_STEPS_IN_ALL = 4_096  # lists in lists multiply; a record that needs more is judged alone too
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 CONTINUED = np.uint64(0x8080808080808080)
-Words = np.ndarray[Any, np.dtype[np.uint64]]
 FIXED_SIZE = {"float": 4, "double": 8}
-
-
-class Met(NamedTuple):
-    """Values of one kind, each in another record (`rows`, ascending): where they begin, and what was read of them.
-
-    `read`: the bytes of a string, the value of a whole number, the items of a block of a list (`kind` is "items").
-    `place`: in a list, the how-manieth item of their records they are.
-    """
-
-    kind: str
-    rows: Rows
-    at: Rows
-    read: Rows | Octets
-    place: int
-
-
-@dataclass
-class Walk:
-    """Records of one batch under inspection. `bad`: not whole; `long`: not decided, to be judged alone.
-
-    `empty`: items without bytes met so far. `met`: what was met in each field of the record; None: not asked for.
-    """
-
-    octets: Octets
-    words: Words
-    bad: Mask
-    long: Mask
-    empty: Rows
-    met: dict[str, list[Met]] | None
-    steps: int = 0
-    place: int = 0
-    _field: list[Met] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, octets: Octets, count: int, *, keep: bool = False) -> Self:
-        """Nothing found yet of `count` records."""
-        padded = np.concatenate([octets, np.zeros(16, dtype=np.uint8)])
-        words = np.ndarray((len(octets) + 8,), dtype="<u8", buffer=padded, strides=(1,))
-        bad, long, empty = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count, dtype=np.int64)
-        return cls(padded, words, bad, long, empty, {} if keep else None)
-
-    def enter(self, name: str) -> None:
-        """What is met from now on is in this field of the record."""
-        if self.met is not None:
-            self._field = self.met.setdefault(name, [])
-
-    def keep(self, kind: str, rows: Rows, at: Rows, read: Rows | Octets) -> None:
-        """Remembers values, when asked to."""
-        if self.met is not None:
-            self._field.append(Met(kind, rows, at, read, self.place))
-
-    def fail(self, rows: Rows, where: Mask) -> None:
-        """Marks records as not whole, but for those that were left undecided: they are not read from there on."""
-        if where.any():
-            failed = rows[where]
-            self.bad[failed[~self.long[failed]]] = True
-
-    def leave(self, rows: Rows) -> None:
-        """Marks records as not decided, unless they are known to be bad."""
-        self.long[rows[~self.bad[rows]]] = True
 
 
 def walk_records(schema: dict[str, Any], begins: Rows, ends: Rows, octets: Octets, *, keep: bool = False) -> Walk:

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError
 from landing_topics import impression, impressions_from, new_topic, publish, settings_for
 from secured_broker import USERS, Authority, Secured, secured_broker
 
@@ -102,6 +104,21 @@ def test_each_refusal_says_what_to_set(
     told = str(refused.value)
     assert all(word in told for word in words), told
     assert not any(secret in told for secret in USERS.values())
+
+
+def test_a_refusal_that_was_mended_is_not_told_of_a_slow_answer(secured: tuple[Secured, str]) -> None:
+    found, topic = secured
+    cluster = Cluster(by_password(found, "lake", USERS["lake"]), timeout=30)
+    cluster._remember(KafkaError(KafkaError._AUTHENTICATION, "of the password before"))
+    found.broker.pause()
+    later = threading.Timer(1.5, found.broker.resume)
+    later.start()
+    begun = time.monotonic()
+    try:
+        assert cluster.topic(topic).name == topic
+    finally:
+        later.join()
+    assert time.monotonic() - begun > 1, "the answer was slow"
 
 
 def test_who_speaks_plainly_to_a_broker_that_wants_tls_is_told_of_it(secured: tuple[Secured, str]) -> None:
