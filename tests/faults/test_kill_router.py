@@ -48,6 +48,8 @@ with Router(sources, folder, settings) as router:
     print("begun", flush=True)
     router.route()
 """
+# The signal may reach another thread first, and the one that sends it must not commit meanwhile
+FREEZE = "os.kill(os.getpid(), signal.SIGSTOP); time.sleep(0.5)"
 BEFORE_THE_COMMIT = """
 commit = Sender._commit
 def last(sender):
@@ -179,7 +181,7 @@ def test_a_zombie_is_fenced_and_sends_nothing_more(kafka: KafkaBroker, tmp_path:
     """One that was frozen amid a transaction while another took its place."""
     world = World(kafka.bootstrap, tmp_path / "drop", "impressions")
     expected = filled(world)
-    frozen = router(world, BEFORE_THE_COMMIT.replace("die()", "os.kill(os.getpid(), signal.SIGSTOP)"), 3)
+    frozen = router(world, BEFORE_THE_COMMIT.replace("die()", FREEZE), 3)
     try:
         wait_until(lambda: Path(f"/proc/{frozen.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
         assert places(world.seen("impressions")).total() == 2 * ROWS

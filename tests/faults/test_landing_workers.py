@@ -34,13 +34,14 @@ pytestmark = pytest.mark.kafka
 CONFLICTS = 'ad_lakehouse_sink_conflicts_total{source="impressions"}'
 # Its third batch is written and not committed; the group gives its partitions away meanwhile.
 FROZEN_BEFORE_THE_THIRD_COMMIT = """
-import os, signal
+import os, signal, time
 from kafka_sinks.commit import BronzeTable
 commit, calls = BronzeTable._commit, []
 def last(*how):
     calls.append(None)
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGSTOP)
+        time.sleep(0.5)  # the signal may reach another thread first, and this one must not commit meanwhile
     commit(*how)
 BronzeTable._commit = last
 """
