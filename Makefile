@@ -68,7 +68,7 @@ build: setup ## Build the marts of the lake ($$AD_LAKEHOUSE_LAKE, default: the d
 test: setup ## All tests, with a real Kafka broker and Dagster instance
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/engines
 
-test-engines: setup-engines ## Spark and Trino beside DuckDB, an S3-compatible store, Kafka Connect, about 18 minutes; needs Java 17 to 23, Go, PostgreSQL
+test-engines: setup-engines ## Spark and Trino beside DuckDB, an S3-compatible store, Kafka Connect, Dagster on Postgres: about 12 minutes; needs Java 17 to 23, Go, PostgreSQL, nginx
 	@# 15: only Java is missing. Without a part the tests are skipped, in CI they fail, so CI ends here.
 	@$(SPARK_PARTS) \
 	  || { test $$? = 15 && $(FULL_JAVA) && $(SPARK_PARTS); } \
@@ -76,7 +76,7 @@ test-engines: setup-engines ## Spark and Trino beside DuckDB, an S3-compatible s
 	@$(S3_STORE) || test "$${CI:-}" != true
 	@test "$${CI:-}" != true || test "$$(id -u)" != 0 || $(DEBIAN_PARTS)
 	@$(QUERY_ENGINE) || { test $$? = 15 && $(FULL_JAVA) && $(QUERY_ENGINE); } || test "$${CI:-}" != true
-	@echo "Testing the models on Apache Spark, a lake on an S3-compatible store, Kafka Connect, and Trino (about 18 minutes) …"
+	@echo "Testing the models on Apache Spark, a lake on an S3-compatible store, Kafka Connect, Trino, and Dagster on Postgres …"
 	@$(BIN)/python -m pytest tests/engines
 
 soak: setup ## The landing service under load and faults at random: MINUTES=30 by default, SEED=… to repeat

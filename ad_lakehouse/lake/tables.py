@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
-from urllib.parse import urlparse
 
 import obstore
 import pyarrow as pa
@@ -60,6 +59,8 @@ class Lake:
     storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # some are secrets
 
     def __post_init__(self) -> None:
+        if self.root.startswith("file:"):
+            raise ConfigurationError(f"Lake {self.root}: a folder is named by its path.", remedy="Leave file:// away.")
         if "://" not in self.root and set(self.root) & set("%[]*?"):
             raise ConfigurationError(
                 f"Lake {self.root}: a folder's path cannot hold any of % [ ] * ?.",
@@ -75,7 +76,7 @@ class Lake:
 
     @property
     def is_local(self) -> bool:
-        return urlparse(self.url).scheme == "file"
+        return "://" not in self.root
 
     def uri(self, name: TableName, dev: str | None = None) -> str:
         """Address of a table: a plain path on local disk, else a URL."""

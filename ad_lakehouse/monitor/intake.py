@@ -65,7 +65,6 @@ class Intake:
         self._at_end: set[int] = set()
         self._asked, self._drained = 0.0, False
         self._watermark: int | None = None
-        self.records = 0
         self._consumer = TopicConsumer(self._kafka, cluster, topic)
 
     def __enter__(self) -> "Intake":
@@ -116,7 +115,6 @@ class Intake:
                 window=self._monitor.window_seconds * 1_000_000,
                 lateness=round(self._monitor.lateness_seconds * 1e6),
             )
-            self.records += len(batch)
         for partition, span in batch.ranges.items():
             before = self._ranges.get(partition, span)
             self._ranges[partition] = Range(before.start, span.end)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from threading import Event
 
 from ad_lakehouse.lake import Lake
+from ad_lakehouse.lake.refusals import StoreRefused
 from ad_lakehouse.monitor.intake import Intake, TopicChanged
 from ad_lakehouse.monitor.state import State
 from ad_lakehouse.monitor.table import Kept, WindowsTable
@@ -29,8 +30,8 @@ from kafka_sinks.topic_run import OutOfOrder
 
 LOGGER = logging.getLogger(__name__)
 PASSING = (
-    KafkaUnreachable, TopicMissing, PositionLost, RegistryUnavailable, WriteFailed, CommitContended, TableReplaced,
-    OutOfOrder, TopicChanged,
+    KafkaUnreachable, TopicMissing, PositionLost, RegistryUnavailable, WriteFailed, StoreRefused, CommitContended,
+    TableReplaced, OutOfOrder, TopicChanged,
 )  # fmt: skip
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 BEAT_SECONDS = 60.0  # a commit at least so often, so that one sees that somebody looks
@@ -56,7 +57,7 @@ class Monitor:
         self._told, self._clock = told, clock
         self._seconds = settings.monitor.window_seconds
         self.stop = Event()
-        self.records = self.commits = self.looks = 0
+        self.records = self.looks = 0
 
     def run(self) -> None:
         """Goes on through what passes by itself; raises `SchemaConflict`, `ConfigurationError`, `ReadFailed`."""
@@ -127,7 +128,6 @@ class Monitor:
         if not counted and time.monotonic() - state.beat < BEAT_SECONDS:
             return
         table.add(counted, self._clock())
-        self.commits += 1
         state.beat = time.monotonic()
         state.count(counted, self._clock())
         for intake in intakes:

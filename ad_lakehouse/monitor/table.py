@@ -166,12 +166,16 @@ def rows_of(counted: Counted, seconds: int) -> pa.Table:
 
 
 def load(lake: Lake, seconds: int, since: datetime) -> Kept:
-    """What `ops.monitor_windows` holds of windows of so many seconds, or of shorter ones that fit into them."""
+    """What `ops.monitor_windows` holds since a time: of windows of so many seconds, or of shorter ones that fit in.
+
+    A partition that was silent since has no clock any more.
+    """
     snapshot = Snapshot.of(WINDOWS, lake.open(WINDOWS))
-    if not snapshot.files:
+    files = [each for each in snapshot.files if each.day is not None and each.day >= since.date()]
+    if not files:
         return Kept((), {})
     with connect(lake) as connection:
-        whole = connection.sql(snapshot.query(connection, snapshot.files))
+        whole = connection.sql(snapshot.query(connection, files))
         cells = whole.query(
             "w",
             f"""select source, measure, epoch_us(window_start) // {seconds * 1_000_000} as number,

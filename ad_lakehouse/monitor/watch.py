@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from ad_lakehouse.alerts.stream import TRAFFIC
 from ad_lakehouse.monitor.detect import Kind, Reading
 
 Severity = Literal["warning", "error"]
@@ -55,7 +56,7 @@ class Anomaly:
 
     @property
     def text(self) -> str:
-        if self.kind in ("stop", "drop", "spike"):
+        if self.kind in TRAFFIC:
             return (
                 f"{self.observed:,.0f} events in a stretch that usually has {self.usual:,.0f} "
                 f"({self.low:,.0f} to {self.high:,.0f} is normal)."

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from ad_lakehouse.errors import ConfigurationError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import TrinoSettings
 from ad_lakehouse.warehouse.catalog import Catalog, Place, Unread
@@ -72,6 +73,8 @@ def register(
 
     Raises `ConfigurationError`, `TrinoUnreachable`, `CatalogUnfit`, `StoreRefused`.
     """
+    if lake.is_local and not Path(lake.root).is_dir():  # else nothing would be left of what Trino knows
+        raise ConfigurationError(f"Lake {lake.root} is not there.", remedy="Mount it, or correct AD_LAKEHOUSE_LAKE.")
     catalog = Catalog(Trino.of(settings), settings.catalog, settings.schema_prefix)
     # As the engines write it: a path behind the scheme, nothing in it escaped
     root = f"file://{Path(lake.root).resolve()}" if lake.is_local else lake.url

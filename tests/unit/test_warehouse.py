@@ -5,14 +5,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ad_lakehouse.lake import TableName
+from ad_lakehouse.errors import ConfigurationError
+from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.settings import TrinoSettings
 from ad_lakehouse.warehouse.catalog import Place, Unread
-from ad_lakehouse.warehouse.register import Step, steps
+from ad_lakehouse.warehouse.register import Step, register, steps
 from ad_lakehouse.warehouse.trino import CatalogUnfit, Trino, TrinoError, TrinoUnreachable
 
 ROOT = "file:///lake"
@@ -114,3 +116,8 @@ def test_a_password_is_not_sent_in_clear() -> None:
         TrinoSettings(host="trino", password="a secret")  # noqa: S106
     assert "a secret" not in str(caught.value)
     assert TrinoSettings(host="trino", password="a secret", https=True).password  # noqa: S106
+
+
+def test_a_lake_that_is_not_there_empties_no_catalog(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is not there"):
+        register(Lake(str(tmp_path / "unmounted")), TrinoSettings(host="trino"))
