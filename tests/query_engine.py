@@ -45,6 +45,15 @@ HIVE = Artefacts(
     size="134 MB",
     alone=True,
 )
+HIVE_CLIENT = Artefacts(
+    "hive-exec",
+    "Hive's client",
+    HIVE_VERSION,
+    (f"org.apache.hive:hive-exec:{HIVE_VERSION}",),
+    jars=1,
+    size="84 MB",
+    alone=True,
+)
 TRINO = Artefacts(
     "trino",
     "Trino",

@@ -1,12 +1,16 @@
 """The warehouse: every table of a lake in a real Hive Metastore, asked by a real Trino and by DuckDB."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,11 @@ import pytest
 from command_line import cli_here
 from deltalake import Field, write_deltalake
 from deltalake.schema import PrimitiveType
-from query_engine import EngineMissing, QueryEngine
+from query_engine import HIVE_CLIENT, EngineMissing, QueryEngine
 
+from ad_lakehouse.artefacts import FetchFailed, fetched
 from ad_lakehouse.dbt_delta.run import build, environment
+from ad_lakehouse.dbt_spark.artefacts import SparkUnavailable, require_spark
 from ad_lakehouse.defs.location import code_location
 from ad_lakehouse.defs.prepare import prepare
 from ad_lakehouse.demo.config import GeneratorConfig
@@ -35,6 +41,7 @@ from ad_lakehouse.warehouse.trino import Result, Trino
 
 ROOT = Path(__file__).parents[2]
 SQL_BLOCK = re.compile(r"```sql\n(.+?)```", re.DOTALL)
+SPARK_CONF = re.compile(r"export AD_LAKEHOUSE_SPARK__CONF='(.+?)'", re.DOTALL)
 SQL_COMMAND = re.compile(r'ad-lakehouse sql "(select[^"]+)"')
 QUESTIONS = [
     *SQL_COMMAND.findall((ROOT / "README.md").read_text()),
@@ -166,6 +173,41 @@ def test_trino_rounds_event_times_to_milliseconds(warehouse: Warehouse) -> None:
         whole = connection.execute(sql).fetchall()
     assert any(time.microsecond % 1000 >= 500 for _, time in whole), "else it could as well cut them off"
     assert warehouse.by_trino(sql) == [(event, rounded(time)) for event, time in whole]
+
+
+SPARK_BY_METASTORE = """
+from ad_lakehouse.dbt_spark.session import session
+print(sorted(map(tuple, session().sql("select * from marts.campaign_daily").collect()), key=repr))
+"""
+
+
+def test_spark_finds_tables_by_the_metastore(
+    warehouse: Warehouse, engine: QueryEngine, unavailable: Callable[[str], None], tmp_path: Path
+) -> None:
+    try:
+        require_spark()
+        client = fetched(HIVE_CLIENT)
+    except (SparkUnavailable, FetchFailed) as error:
+        unavailable(str(error))
+        return
+    (block,) = SPARK_CONF.findall((ROOT / "docs/query-engines.md").read_text())
+    jars = ",".join(f"file://{folder}/*.jar" for folder in (client, engine.hive, *engine.hive.glob("*/lib")))
+    here = {"metastore.internal:9083": f"127.0.0.1:{engine.metastore_port}", "file:///opt/hive/lib/*.jar": jars}
+    assert all(block.count(said) == 1 for said in here)
+    conf = reduce(lambda text, said: text.replace(said, here[said]), here, block)
+    own = {
+        "AD_LAKEHOUSE_SPARK__CONF": conf,
+        "AD_LAKEHOUSE_SPARK__DRIVER_MEMORY": "1g",
+        "AD_LAKEHOUSE_TRANSFORM__TEMP_FOLDER": str(tmp_path),
+    }
+    asked = subprocess.run(
+        [sys.executable, "-c", SPARK_BY_METASTORE],
+        env={**os.environ, **own}, cwd=tmp_path, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert asked.returncode == 0, asked.stderr[-3000:]
+    expected = sorted(warehouse.by_duckdb("select * from marts.campaign_daily"), key=repr)
+    assert expected
+    assert asked.stdout.strip().splitlines()[-1] == repr(expected)
 
 
 def test_a_dropped_table_is_unregistered_a_moved_one_moved_and_a_foreign_one_left(
