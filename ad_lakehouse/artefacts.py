@@ -1,7 +1,7 @@
 """Jars from Maven Central by their coordinates, once per user, without Maven; and the Java that runs them.
 
 Belongs here: the cache, fetching into it, asking a Java what it is. Not here: which artefacts a part needs
-(demo/artefacts.py, dbt_spark/artefacts.py).
+(demo/artefacts.py, dbt_spark/artefacts.py, warehouse/artefacts.py).
 """
 
 import fcntl
@@ -93,9 +93,11 @@ def fetched(wanted: Artefacts, say: Say = lambda _: None, fetch: Fetch | None = 
     """The folder of the jars, fetched on first use. Raises `FetchFailed`.
 
     The folder appears in one rename when it is whole, so a fetch that was cut off is simply begun again; so is one
-    whose files were removed.
+    whose files were removed. A whole one may lie where nothing can be written, as in an image.
     """
     folder = wanted.folder
+    if wanted.is_whole(folder):
+        return folder
     with locked(folder):
         if wanted.is_whole(folder):
             return folder

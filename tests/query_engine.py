@@ -21,30 +21,10 @@ from ad_lakehouse.artefacts import Artefacts, FetchFailed, Say, fetched, fetcher
 from ad_lakehouse.demo.artefacts import KafkaUnavailable, find_java
 from ad_lakehouse.demo.broker import free_ports
 from ad_lakehouse.demo.server_process import ServerProcess, last_line
+from ad_lakehouse.warehouse.artefacts import HIVE_VERSION, METASTORE
 
 DOCKER = Path(__file__).parents[1] / "docker"
-HIVE_VERSION, HADOOP_VERSION, TRINO_VERSION = "4.0.1", "3.4.2", "476"
-HIVE = Artefacts(
-    "hive-metastore",
-    "Hive Metastore",
-    HIVE_VERSION,
-    (
-        f"org.apache.hive:hive-standalone-metastore-server:{HIVE_VERSION}:tar.gz:bin",
-        # What it needs and does not bring
-        f"org.apache.hadoop:hadoop-client-api:{HADOOP_VERSION}",
-        f"org.apache.hadoop:hadoop-client-runtime:{HADOOP_VERSION}",
-        f"org.apache.hadoop:hadoop-hdfs:{HADOOP_VERSION}",
-        "commons-io:commons-io:2.16.1",
-        "org.slf4j:slf4j-api:1.7.36",
-        "javax.servlet:javax.servlet-api:3.1.0",
-        "commons-collections:commons-collections:3.2.2",
-        "org.apache.httpcomponents:httpclient:4.5.13",
-        "com.google.code.gson:gson:2.9.0",
-    ),
-    jars=121,
-    size="134 MB",
-    alone=True,
-)
+TRINO_VERSION = "476"
 HIVE_CLIENT = Artefacts(
     "hive-exec",
     "Hive's client",
@@ -125,7 +105,7 @@ def require(say: Say = lambda _: None) -> tuple[Path, Path]:
         free = psutil.virtual_memory().available
         if free < LEAST_MEMORY:
             raise EngineMissing(f"Only {free >> 20:,} MiB of memory are free; {LEAST_MEMORY >> 20:,} MiB are needed.")
-        return fetched(HIVE, say), fetched(TRINO, say, without_other_plugins)
+        return fetched(METASTORE, say), fetched(TRINO, say, without_other_plugins)
     except (FetchFailed, PostgresMissing) as error:
         raise EngineMissing(str(error)) from None
 
@@ -192,11 +172,11 @@ class QueryEngine:
         data = self.folder / "trino"
         data.mkdir()
         (data / "etc").symlink_to(DOCKER / "trino")
-        (data / "plugin").symlink_to(home / "plugin")
         node = settings_of(DOCKER / "trino/node.properties")
         named = {
             "node.id": "one",
             "node.data-dir": data,
+            "plugin.dir": home / "plugin",
             "config": "etc/config.properties",
             "log.levels-file": "etc/log.properties",
         }
@@ -259,7 +239,7 @@ def main() -> int:
     except EngineMissing as error:
         print(error, file=sys.stderr)  # noqa: T201 a command of make
         return error.exit_code
-    print(f"{TRINO.title} and {HIVE.title} are ready.")  # noqa: T201 a command of make
+    print(f"{TRINO.title} and {METASTORE.title} are ready.")  # noqa: T201 a command of make
     return 0
 
 

@@ -17,14 +17,30 @@ from typer.testing import CliRunner
 from ad_lakehouse.cli import app
 from ad_lakehouse.defs.instance import SETTINGS
 from ad_lakehouse.settings import Settings, load_settings
+from ad_lakehouse.warehouse.artefacts import METASTORE
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
 COMPOSE: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = [name for name, service in SERVICES.items() if service["image"].startswith("ad-lakehouse")]
+OURS = [name for name, service in SERVICES.items() if "AD_LAKEHOUSE_LAKE" in service.get("environment", {})]
 ONE_SHOT = [name for name, service in SERVICES.items() if service["restart"] == "no"]
-PINNED = re.compile(r"[\w./-]+:v?\d+(\.\d+)+[\w.-]*")
+PINNED = re.compile(r"trinodb/trino:\d{3}|[\w./-]+:v?\d+(\.\d+)+[\w.-]*")
+HIVE = DOCKER / "hive-metastore"
+# Services of others: how their files name a variable, and which of these need not be given
+ASKED: dict[str, tuple[str, list[Path], set[str]]] = {
+    "connect": (
+        r"\$\{env:(\w+)\}",
+        [DOCKER / "connect/worker.properties", *DOCKER.glob("connect/connectors/*")],
+        set(),
+    ),
+    "trino": (r"\$\{ENV:(\w+)\}", [*DOCKER.glob("trino/**/*.properties")], set()),
+    "metastore": (
+        r"\$\{?(?:env\.)?(METASTORE_\w+)",
+        [HIVE / "metastore-site.xml", HIVE / "start.sh"],
+        {"METASTORE_DB_PASSWORD", "METASTORE_HOME", "METASTORE_HEAP"},
+    ),
+}
 KNOWN = {
     *("image", "build", "user", "read_only", "tmpfs", "cap_drop", "security_opt", "restart", "secrets", "environment"),
     *("command", "entrypoint", "volumes", "depends_on", "healthcheck", "networks", "ports", "deploy", "mem_limit"),
@@ -61,7 +77,7 @@ def test_what_a_service_names_is_there(name: str) -> None:
         assert healthy if wanted["condition"] == "service_healthy" else other in ONE_SHOT
     for volume in service.get("volumes", []):
         source = volume.split(":")[0]
-        assert (DOCKER / source).is_file() if source.startswith(".") else source in COMPOSE["volumes"], volume
+        assert (DOCKER / source).exists() if source.startswith(".") else source in COMPOSE["volumes"], volume
     for file in re.findall(r"/run/secrets/(\w+)", json.dumps(service)):
         assert file in service["secrets"], file
 
@@ -80,7 +96,9 @@ def test_each_secret_is_made_and_none_is_said_in_a_file(secrets: Path) -> None:
 
 def _without_files(path: Path) -> str:
     """The text without what only names a file of secrets."""
-    return re.sub(r"\w+_FILE: \S+|\w+: \{file: secrets/\w+\}|ROOT_SECRET_KEY=\"\$\$\(cat .*\)\"", "", path.read_text())
+    return re.sub(
+        r"\w+_FILE: \S+|\w+: \{file: secrets/\w+\}|_SECRET_KEY=\\\\?\"\$\$\(cat .*\)\\\\?\"", "", path.read_text()
+    )
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -106,10 +124,20 @@ def test_a_service_of_ours_has_settings_we_know_and_a_command_that_is_one(
         assert program in ("dagster", "dagster-daemon", "dagster-webserver")
 
 
-def test_a_worker_has_each_variable_that_its_files_ask_for() -> None:
-    files = [DOCKER / "connect/worker.properties", *(DOCKER / "connect/connectors").glob("*.json")]
-    asked = {name for path in files for name in re.findall(r"\$\{env:(\w+)\}", path.read_text())}
-    assert asked == set(SERVICES["connect"]["environment"])
+@pytest.mark.parametrize("name", ASKED)
+def test_a_service_has_each_variable_that_its_files_ask_for(name: str) -> None:
+    pattern, files, spare = ASKED[name]
+    asked = {variable for path in files for variable in re.findall(pattern, path.read_text())}
+    service = SERVICES[name]
+    exported = set(re.findall(r"export (\w+)=", " ".join(service.get("command", []))))
+    assert asked >= spare
+    assert asked - spare == {*service["environment"], *exported}
+
+
+def test_the_metastore_of_the_image_is_the_one_whose_parts_are_fetched() -> None:
+    text = (DOCKER / "lakehouse/Dockerfile").read_text()
+    assert f"HIVE_METASTORE=/opt/artefacts/{METASTORE.folder.name}\n" in text
+    assert "AD_LAKEHOUSE_CACHE=/opt/artefacts\n" in text
 
 
 def test_the_instance_on_postgres_is_set_as_that_of_one_machine() -> None:
