@@ -24,8 +24,8 @@ def compacted(stage: Stage) -> Iterator[None]:
     cared = maintain(stage.lake, MaintenanceSettings(min_files=2), remove=False)
     failed = [f"{each.name}: {each.remark}" for each in cared if each.failed]
     assert not failed, failed
-    if removed := sum(each.compacted.removed for each in cared):
-        stage.happened("compaction", f"{removed} files went into fewer")
+    if fewer := sum(each.compacted.fewer for each in cared):
+        stage.happened("compaction", f"{fewer} files fewer")
     yield
 
 
