@@ -149,7 +149,7 @@ class MonitorSettings(Part):
     spike: float = Field(0.6, gt=0, description="A count must be higher than the baseline by at least this share")
     min_volume: float = Field(20.0, gt=0, description="Events a window must be expected to have for its count to count")
     rate_windows: int = Field(6, ge=1, description="Windows put together to judge a rate")
-    rate_z: float = Field(4.0, gt=0, description="Confidence of the bounds of a rate, in standard deviations")
+    rate_z: float = Field(4.5, gt=0, description="Confidence of the bounds of a rate, in standard deviations")
     rate_shift: float = Field(0.5, gt=0, description="A rate must be off its baseline by at least this share of it")
     rate_least: float = Field(0.01, ge=0, le=1, description="Shares below this are no anomaly (not for CTR)")
     min_trials: int = Field(200, gt=0, description="Records a rate needs to be judged")

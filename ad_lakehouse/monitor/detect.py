@@ -4,8 +4,9 @@ Belongs here: the judgement of one window; plain numbers in and out. Not here: w
 many abnormal windows make an anomaly (watch.py).
 
 What one window cannot tell, since it holds too few events, is asked of it together with those before it: 6, then 60
-times as many. So a small source is watched, too, only later. Such a stretch does not reach back over the end of the
-last anomaly of the kind, and its newest part must say the same, since a long stretch still holds what is over.
+times as many, for rates also twice as many. So a small source is watched, too, only later. Such a stretch does not
+reach back over the end of the last anomaly of the kind, and its newest part must say the same, since a long stretch
+still holds what is over.
 """
 
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from ad_lakehouse.settings import MonitorSettings
 Kind = Literal["stop", "drop", "spike", "ctr", "duplicates", "invalid", "late"]
 SHARES: Mapping[Kind, str] = {"duplicates": DUPLICATES, "invalid": INVALID, "late": LATE}
 SCALES = (1, 6, 60)
+RATE_SCALES = (1, 2, 6, 60)
 STOPPED = 0.01  # of what is expected: a stray record is no traffic
 RARE = 0.25  # share of past windows that may have been as empty, for emptiness to be abnormal
 
@@ -148,22 +150,26 @@ def _rate(
     usual, behind = past.rates[kind]
     if behind < settings.min_trials:
         return []
-    _, surely = wilson(usual * behind, behind, settings.rate_z)
-    high = max(usual * (1 + settings.rate_shift), surely)
+    surely_low, surely_high = wilson(usual * behind, behind, settings.rate_z)
+    high = max(usual * (1 + settings.rate_shift), surely_high)
     low = usual / (1 + settings.rate_shift) if kind == "ctr" else 0.0
     if kind != "ctr":
         high = max(high, settings.rate_least)
     reading = None
-    for scale in SCALES:
+    for scale in RATE_SCALES:
         windows = scale * settings.rate_windows
         x, m = _sums(hits, trials, at, windows, since.get(kind, 0))
         if m < settings.min_trials:
             continue
         under, over = wilson(x, m, settings.rate_z)
-        abnormal = under > high or over < low
+        if kind == "ctr":  # surely another rate, and seen beyond the bounds: clicks are too few to wait for both surely
+            above, below = under > surely_high and x > high * m, over < surely_low and x < low * m
+        else:
+            above, below = under > high, False
+        abnormal = above or below
         for part in (windows // 3, settings.rate_windows) if abnormal and scale > 1 else ():
             newest, of = _sums(hits, trials, at, part, 0)
-            abnormal = abnormal and (newest > high * of if under > high else newest < low * of)
+            abnormal = abnormal and (newest > high * of if above else newest < low * of)
         if reading is None or abnormal:
             reading = Reading(kind, abnormal, x / m, usual, low, high)
         if abnormal:
