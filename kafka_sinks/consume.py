@@ -8,6 +8,7 @@ end shows as an end-of-partition event, whose offset lies behind transaction mar
 that compaction removed; so the position passes over them.
 """
 
+import logging
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,8 +24,10 @@ from kafka_sinks.cluster import MISSING, Cluster, Topic, client_config, connect
 from kafka_sinks.memory import RARE_COLLECTION
 from kafka_sinks.positions import Gap, position_lost
 
+LOGGER = logging.getLogger(__name__)
 CHUNK = 2_000  # messages a call: fewer cost calls, more leave the processor's cache before they are columns
 PREFETCH_BYTES = 8 << 20  # what librdkafka may hold ahead of us
+CLOSE_SECONDS = 20.0
 WAIT_SECONDS = 0.1  # consume() waits this long for a full chunk, also when the end has been reached
 
 
@@ -66,7 +69,14 @@ class TopicConsumer:
 
     def __exit__(self, *_: object) -> None:
         RARE_COLLECTION.__exit__()
-        self.consumer.close()
+        # In a thread, since librdkafka may wait for a coordinator without end (MembershipLost in member.py)
+        closing = threading.Thread(target=self.consumer.close, name="kafka-close", daemon=True)
+        closing.start()
+        closing.join(CLOSE_SECONDS)
+        if closing.is_alive():
+            LOGGER.warning(
+                "%s: the consumer could not be closed in %.0f s; it is left.", self.topic.name, CLOSE_SECONDS
+            )
 
     def stop(self) -> None:
         """Ends the reading at its next look, whichever thread reads."""

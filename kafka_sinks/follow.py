@@ -25,14 +25,14 @@ from kafka_sinks.cluster import Cluster, KafkaUnreachable, Topic
 from kafka_sinks.commit import BronzeTable, CommitContended, WriteFailed, refused_as_write_failed
 from kafka_sinks.decode import RegistryUnavailable
 from kafka_sinks.health import SourceHealth
-from kafka_sinks.member import Flush, Member
+from kafka_sinks.member import Flush, Member, MembershipLost
 from kafka_sinks.positions import app_id, plan_ranges
 from kafka_sinks.sources import Source, bronze_schema
 from kafka_sinks.table_changed import TableReplaced
 from kafka_sinks.topic_run import Decoded, LandReport, OutOfOrder, TopicRun, ahead, position, utc_now
 
 LOGGER = logging.getLogger(__name__)
-PASSING = (KafkaUnreachable, RegistryUnavailable, WriteFailed, CommitContended)
+PASSING = (KafkaUnreachable, MembershipLost, RegistryUnavailable, WriteFailed, CommitContended)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0  # seconds between attempts, doubled each time
 Result = TypeVar("Result")
 
@@ -111,7 +111,7 @@ class Follower:
             self._member, self._ending = member, threading.Event()
             if self._stop.is_set():
                 return
-            self._health.runs(cluster, topic, lambda: bool(member.consumer.memberid()))
+            self._health.runs(cluster, topic, member.joined)
             with (
                 closing(ahead(member.batches(flush), self._halt, "kafka-reader")) as batches,
                 closing(ahead(self._decoded(run, batches), self._halt, "decoder")) as decoded,
