@@ -29,6 +29,7 @@ from kafka_sinks.read_ranges import RangeReader
 from kafka_sinks.sources import Source
 
 WARM_IDS = 200_000  # ids read again at the start, so that a duplicate is seen across a restart
+DEAF_SECONDS = 60.0  # a client that hears nothing for so long of what is there hears nothing any more
 ASK_SECONDS = 5.0  # how often the broker is asked whether a silent topic has more
 
 
@@ -63,7 +64,7 @@ class Intake:
         self._ranges: dict[int, Range] = {}
         self._heard = dict.fromkeys(topic.partitions, time.monotonic())
         self._at_end: set[int] = set()
-        self._asked, self._drained = 0.0, False
+        self._asked, self._drained, self._more = 0.0, False, False
         self._watermark: int | None = None
         self._consumer = TopicConsumer(self._kafka, cluster, topic)
 
@@ -136,8 +137,14 @@ class Intake:
         """Microseconds up to which windows are complete; None while nobody knows. Never goes back.
 
         The slowest partition decides, without those that are silent and read to their end; when all are, the clock
-        on the wall. A broker that does not answer makes nothing complete. Raises `TopicChanged`.
+        on the wall. A broker that does not answer makes nothing complete. Raises `TopicChanged`, and `KafkaUnreachable`
+        when nothing comes of what the broker has.
         """
+        if time.monotonic() - max(self._heard.values()) > DEAF_SECONDS and not self._is_drained() and self._more:
+            raise KafkaUnreachable(
+                f"Nothing came of {self.topic.name} for {DEAF_SECONDS:.0f} s, though there is more.",
+                remedy="It is read by a new client.",
+            )
         late, idle = round(self._monitor.lateness_seconds * 1e6), self._monitor.idle_seconds
         silent = {
             p for p in self.topic.partitions if p in self._at_end and time.monotonic() - self._heard[p] > idle
@@ -157,13 +164,14 @@ class Intake:
     def _is_drained(self) -> bool:
         """Whether the broker answers, and has nothing that was not read."""
         if time.monotonic() - self._asked > ASK_SECONDS:
-            self._drained = False
+            self._drained = self._more = False
             with suppress(KafkaUnreachable):
                 self._asked = time.monotonic()
                 if self._cluster.topic(self.topic.name) != self.topic:
                     raise TopicChanged(self.topic.name)
                 marks = self._cluster.watermarks(self.topic)
                 self._drained = all(marks[p].stable <= at for p, at in self._growing.positions.items())
+                self._more = not self._drained
         return self._drained
 
     @property

@@ -25,6 +25,7 @@ from ad_lakehouse.monitor.run import Monitor
 from ad_lakehouse.monitor.table import last_look
 from ad_lakehouse.monitor.watch import Anomaly
 from ad_lakehouse.settings import AlertSettings, Settings
+from kafka_sinks.consume import TopicConsumer
 from kafka_sinks.sources import load_sources
 
 pytestmark = pytest.mark.kafka
@@ -99,6 +100,34 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(30)
+
+
+def test_a_client_that_hears_nothing_any_more_is_replaced_and_nothing_is_counted_twice(
+    kafka: KafkaBroker, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ad_lakehouse.monitor.intake.DEAF_SECONDS", 2.0)
+    monkeypatch.setattr("ad_lakehouse.monitor.intake.ASK_SECONDS", 0.5)
+    deaf: list[TopicConsumer] = []
+    poll = TopicConsumer.poll
+
+    def until_deaf(self: TopicConsumer, at_most: int) -> Any:
+        if self in deaf:
+            time.sleep(0.1)
+            return [], []
+        heard = poll(self, at_most)
+        if heard[0] and not deaf:
+            deaf.append(self)
+        return heard
+
+    monkeypatch.setattr(TopicConsumer, "poll", until_deaf)
+    topic = new_topic(kafka.bootstrap)
+    begun = time.time() - 60
+    with Watching(lake, monitor_settings(kafka.bootstrap, **QUICK), topic):
+        send(kafka.bootstrap, topic, steady(begun, 10))
+        wait_until(lambda: bool(deaf))
+        send(kafka.bootstrap, topic, steady(begun + 10, 10))
+        wait_until(lambda: counts(lake).total() >= 2_000, 60)
+    assert counts(lake).total() == 2_000
 
 
 def test_a_stop_is_told_once_within_a_minute_and_as_over_when_traffic_is_back(
