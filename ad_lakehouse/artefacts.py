@@ -28,6 +28,10 @@ class FetchFailed(LakehouseError):
     exit_code = 17
 
 
+class OutsideFolder(Exception):
+    """An archive holds what would be written outside of the folder it is unpacked into."""
+
+
 @dataclass(frozen=True)
 class Artefacts:
     """Jars that are fetched together; `key` names their folder in the cache.
@@ -160,9 +164,17 @@ def fetcher(wanted: Artefacts) -> Fetch:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks a tar.gz; what would end up outside of the folder is refused (`tarfile.FilterError`)."""
+    """Unpacks a tar.gz; what would end up outside of the folder is refused (`OutsideFolder`)."""
+    inside = folder.resolve()
     with tarfile.open(archive, "r:gz") as packed:
-        packed.extractall(folder, filter="data")
+        for each in packed.getmembers():
+            place = inside / each.name
+            leads_to = place.parent / each.linkname if each.issym() else inside / each.linkname
+            if not all(where.resolve().is_relative_to(inside) for where in (place, leads_to)):
+                raise OutsideFolder(each.name)
+        if hasattr(tarfile, "data_filter"):  # from Python 3.11.4 on
+            packed.extraction_filter = tarfile.data_filter
+        packed.extractall(folder)  # noqa: S202 checked above
 
 
 def java_version(java: str) -> int:

@@ -59,8 +59,6 @@ class Lake:
     storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # some are secrets
 
     def __post_init__(self) -> None:
-        if self.root.startswith("file:"):
-            raise ConfigurationError(f"Lake {self.root}: a folder is named by its path.", remedy="Leave file:// away.")
         if "://" not in self.root and set(self.root) & set("%[]*?"):
             raise ConfigurationError(
                 f"Lake {self.root}: a folder's path cannot hold any of % [ ] * ?.",

@@ -100,7 +100,7 @@ def test_a_packed_program_is_whole_with_jars_at_any_depth(cache: Path, tmp_path:
 
 def test_a_packed_program_cannot_write_outside_of_its_folder(cache: Path, tmp_path: Path) -> None:
     archive = packed(tmp_path / "program.tar.gz", ["run.jar", "../outside.jar", "two.jar", "three.jar"])
-    with pytest.raises(FetchFailed, match=r"could not be fetched \(OutsideDestinationError\)"):
+    with pytest.raises(FetchFailed, match=r"could not be fetched \(OutsideFolder\)"):
         fetched(THREE, fetch=lambda jars, work: (jars.mkdir(), unpack(archive, jars))[0])
     assert list(tmp_path.rglob("outside.jar")) == []
 

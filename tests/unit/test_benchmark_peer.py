@@ -141,7 +141,7 @@ def test_it_is_stopped_at_the_last_row_and_measured_with_what_it_started(tmp_pat
     assert 1.6 < took.seconds < 60  # a second of work and two waits
     cpu, peak = map(float, Path(f"{tmp_path}/table.took").read_text().split())
     assert cpu > 1.0  # that of the process it has waited for is in it
-    assert took.cpu_seconds == pytest.approx(cpu, abs=0.4)
+    assert cpu - 0.1 < took.cpu_seconds < cpu + 2  # starting and ending Python costs, too
     assert took.peak_bytes == pytest.approx(peak + 200e6, abs=80e6)  # with the one that still runs
     assert all_ended(tmp_path)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from ad_lakehouse.errors import ConfigurationError, ForeignTable, NewerFormat, UnreadableTable
+from ad_lakehouse.errors import ForeignTable, NewerFormat, UnreadableTable
 from ad_lakehouse.lake import Lake, TableName
 
 NAME = TableName("silver", "clicks")
@@ -27,11 +27,6 @@ def test_table_carries_format_and_no_deletion_vectors(tmp_path: Path) -> None:
         "delta.enableExpiredLogCleanup": "false",
     }
     assert table.metadata().partition_columns == ["event_date"]
-
-
-def test_a_folder_named_as_a_url_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="named by its path"):
-        Lake("file:///data/lake")
 
 
 def test_many_creators_at_once_make_one_table(tmp_path: Path) -> None:
