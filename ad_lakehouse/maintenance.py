@@ -7,19 +7,21 @@ Nothing is removed before the ledger has counted it: what commits say, and what 
 compaction, because few large files are quick to read.
 """
 
+import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError
 from obstore.exceptions import BaseError as StoreError
 
 from ad_lakehouse.dbt_delta.plan import Recorded, Version
 from ad_lakehouse.errors import ConfigurationError, LakehouseError
 from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.lake.data_files import DAY
 from ad_lakehouse.lake.log import TableLog
 from ad_lakehouse.lake.maintenance import (
     NOT_COMPACTED,
@@ -37,6 +39,7 @@ from ad_lakehouse.settings import MaintenanceSettings
 
 BUILT = ("silver", "attribution", "marts")  # layers whose tables are made by builds
 FAILURES = (LakehouseError, DeltaError, OSError, StoreError)
+MONITOR = TableName("ops", "monitor_windows")  # the only table whose rows have an age at which nobody reads them
 HELD_BACK = 1_000  # versions: whoever stands so far behind a table is told
 
 
@@ -132,6 +135,8 @@ class Care:
         """Removes files and log entries that neither the `readers` need nor anyone by their age."""
         with self._told():
             table = self._open()
+            if self._name == MONITOR:
+                self._forget(table, now.date() - timedelta(days=self._settings.monitor_days))
             if not self._dry_run:
                 remember_removed(table, self._settings.vacuum_days)
             behind = {each.version for each in readers if each.opens and each.version < table.version()}
@@ -147,6 +152,20 @@ class Care:
             self.done = replace(self.done, log_entries=entries)
             if table.version() - first.version > HELD_BACK:
                 self.tell(f"kept for {first.name}, which read version {first.version}")
+
+    def _forget(self, table: DeltaTable, since: date) -> None:
+        """Deletes the days before a date. Positions stay: they are in the log, and no row holds the only one."""
+        days = {values[DAY] for values in table.partitions()}
+        gone = [day for day in days if day is not None and str(day) < since.isoformat()]
+        if not gone:
+            return
+        if not self._dry_run:
+            note = json.dumps({"kind": "retention", "days": len(gone)})
+            table.delete(
+                f"{DAY} < '{since.isoformat()}'",
+                commit_properties=CommitProperties(custom_metadata={"userMetadata": note}),
+            )
+        self.tell(f"{len(gone)} days before {since} deleted")
 
     def _open(self) -> DeltaTable:
         table = self._lake.open(self._name)

@@ -106,6 +106,9 @@ class MaintenanceSettings(Part):
     min_files: int = Field(8, ge=2, description="A day with fewer small files is left as it is")
     vacuum_days: int = Field(7, ge=1, description="Files of older versions stay so many days")
     log_days: int = Field(30, ge=1, description="Log entries stay so many days, and longer if needed")
+    monitor_days: int = Field(
+        200, ge=190, description="Counts of the stream monitor stay so many days: longer than any baseline looks back"
+    )
 
 
 class TransformSettings(Part):

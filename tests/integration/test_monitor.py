@@ -20,11 +20,12 @@ from ad_lakehouse.alerts.stream import from_silent_monitor
 from ad_lakehouse.defs.stream import stream_checks
 from ad_lakehouse.demo.broker import KafkaBroker
 from ad_lakehouse.lake import Lake
+from ad_lakehouse.maintenance import maintain
 from ad_lakehouse.monitor.anomalies import AnomaliesTable, open_anomalies, read
 from ad_lakehouse.monitor.run import Monitor
-from ad_lakehouse.monitor.table import last_look
+from ad_lakehouse.monitor.table import WINDOWS, last_look
 from ad_lakehouse.monitor.watch import Anomaly
-from ad_lakehouse.settings import AlertSettings, Settings
+from ad_lakehouse.settings import AlertSettings, MaintenanceSettings, Settings
 from kafka_sinks.consume import TopicConsumer
 from kafka_sinks.sources import load_sources
 
@@ -128,6 +129,29 @@ def test_a_client_that_hears_nothing_any_more_is_replaced_and_nothing_is_counted
         send(kafka.bootstrap, topic, steady(begun + 10, 10))
         wait_until(lambda: counts(lake).total() >= 2_000, 60)
     assert counts(lake).total() == 2_000
+
+
+def test_counts_of_long_ago_are_deleted_and_nothing_is_counted_again(kafka: KafkaBroker, lake: Lake) -> None:
+    topic = new_topic(kafka.bootstrap, "", 2, **{"retention.ms": "-1"})
+    now = time.time()
+    long_ago = now - 300 * 86_400
+    monitor = Monitor(lake, [impressions_from(topic)], monitor_settings(kafka.bootstrap))
+    send(kafka.bootstrap, topic, steady(long_ago, 10))
+    monitor.session(until_drained=True)
+    send(kafka.bootstrap, topic, steady(now - 60, 10))
+    monitor.session(until_drained=True)
+    assert counts(lake).total() == 2_000
+    dry, done, again = (
+        next(each for each in maintain(lake, MaintenanceSettings(), dry_run=dry) if each.name == WINDOWS)
+        for dry in (True, False, False)
+    )
+    assert "deleted" in dry.remark
+    assert "deleted" in done.remark
+    assert not done.failed
+    assert not again.remark
+    assert counts(lake).total() == 1_000
+    monitor.session(until_drained=True)
+    assert counts(lake).total() == 1_000
 
 
 def test_a_stop_is_told_once_within_a_minute_and_as_over_when_traffic_is_back(
