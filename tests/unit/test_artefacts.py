@@ -56,6 +56,16 @@ def test_jars_are_fetched_once_and_said_so(cache: Path) -> None:
     assert THREE.is_whole(folder)
 
 
+def test_whole_jars_are_found_where_nothing_can_be_written(cache: Path) -> None:
+    fetch = Fetch()
+    folder = fetched(THREE, fetch=fetch)
+    lock = cache / "three-1.2.lock"
+    lock.unlink()
+    lock.mkdir()  # it cannot be opened to write
+    assert fetched(THREE, fetch=fetch) == folder
+    assert fetch.calls == 1
+
+
 def test_another_version_has_a_folder_of_its_own(cache: Path) -> None:
     newer = Artefacts("three", "Three Jars", "1.3", THREE.coordinates, jars=2, size="2 MB")
     assert THREE.is_whole(fetched(THREE, fetch=Fetch()))
