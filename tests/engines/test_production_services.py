@@ -114,7 +114,7 @@ def picture(
     (folder / "secrets/ad_lakehouse_storage_options").write_text(json.dumps({"aws_secret_access_key": SECRET}))
     (folder / "secrets/ad_lakehouse_kafka").write_text(json.dumps({"schema_registry_auth": registry.auth}))
     try:
-        broker = broker_as_composed(folder / "kafka").start()
+        broker = broker_as_composed(folder / "kafka")
     except KafkaUnavailable as error:
         unavailable(str(error))
         return
