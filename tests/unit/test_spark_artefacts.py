@@ -12,7 +12,7 @@ from ad_lakehouse.dbt_spark.artefacts import (
     LEAST_MEMORY,
     JavaMissing,
     SparkUnavailable,
-    delta_jars,
+    jars,
     java_home,
     require_memory,
     require_pyspark,
@@ -133,10 +133,10 @@ def test_delta_is_the_named_jars_alone_and_a_failed_fetch_is_spark_unavailable(
 
     monkeypatch.setenv("AD_LAKEHOUSE_CACHE", str(tmp_path / "cache"))
     with pytest.raises(SparkUnavailable, match=r"Delta Lake for Spark 4\.4\.0 could not be fetched .* Maven Central"):
-        delta_jars(fetch=cut_off)
-    jars = delta_jars(fetch=fetch)
+        jars(DELTA, fetch=cut_off)
+    found = jars(DELTA, fetch=fetch)
     assert DELTA.alone
-    assert [jar.name for jar in jars] == [
+    assert [jar.name for jar in found] == [
         "delta-kernel-api-4.4.0.jar",
         "delta-kernel-defaults-4.4.0.jar",
         "delta-kernel-unitycatalog-4.4.0.jar",
