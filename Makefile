@@ -18,6 +18,7 @@ FULL_JAVA = { test "$${CI:-}" = true && test "$$(id -u)" = 0 && command -v apt-g
   && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y openjdk-17-jre-headless > /dev/null; }
 S3_STORE = $(BIN)/python tests/s3_server.py
 QUERY_ENGINE = $(BIN)/python tests/query_engine.py
+NIFI = $(BIN)/python tests/nifi_stateless.py
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 export DAGSTER_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
@@ -68,15 +69,16 @@ build: setup ## Build the marts of the lake ($$AD_LAKEHOUSE_LAKE, default: the d
 test: setup ## All tests, with a real Kafka broker and Dagster instance
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/engines
 
-test-engines: setup-engines ## Spark and Trino beside DuckDB, an S3-compatible store, Kafka Connect, Dagster on Postgres: about 12 minutes; needs Java 17 to 23, Go, PostgreSQL, nginx
+test-engines: setup-engines ## Spark and Trino beside DuckDB, an S3-compatible store, Kafka Connect, NiFi, Dagster on Postgres: about 17 minutes; needs Java 17 to 23, Go, PostgreSQL, nginx
 	@# 15: only Java is missing. Without a part the tests are skipped, in CI they fail, so CI ends here.
 	@$(SPARK_PARTS) \
 	  || { test $$? = 15 && $(FULL_JAVA) && $(SPARK_PARTS); } \
 	  || test "$${CI:-}" != true
 	@$(S3_STORE) || test "$${CI:-}" != true
+	@$(NIFI) || test "$${CI:-}" != true
 	@test "$${CI:-}" != true || test "$$(id -u)" != 0 || $(DEBIAN_PARTS)
 	@$(QUERY_ENGINE) || { test $$? = 15 && $(FULL_JAVA) && $(QUERY_ENGINE); } || test "$${CI:-}" != true
-	@echo "Testing the models on Apache Spark, a lake on an S3-compatible store, Kafka Connect, Trino, and Dagster on Postgres …"
+	@echo "Testing the models on Apache Spark, a lake on an S3-compatible store, Kafka Connect, NiFi, Trino, and Dagster on Postgres …"
 	@$(BIN)/python -m pytest tests/engines
 
 soak: setup ## The landing service under load and faults at random: MINUTES=30 by default, SEED=… to repeat
