@@ -58,10 +58,12 @@ def run(
     With `follow` none: each file is told as it comes, until SIGINT or SIGTERM. A signal lets the transaction under way
     end; the same signal again ends it at once.
     """
+    from ad_lakehouse.files.router.follow import follow as until_stopped
     from ad_lakehouse.files.router.routing import Router
     from kafka_sinks.sources import load_sources
 
     stop = threading.Event()
+    told: dict[str, str] = {}
 
     def on_signal(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
@@ -70,15 +72,24 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
     sources = load_sources(settings.landing.sources)
-    with Router(sources, where, settings, stopped=stop.is_set) as router:
-        if not follow:
+
+    def make() -> Router:
+        return Router(sources, where, settings, stopped=stop.is_set)
+
+    router = make()  # an address without a broker ends the service, too
+    if not follow:
+        with router:
             return router.route(settle_seconds), router.errors
-        console.print(f"Routing {where} as files come, until Ctrl-C.", markup=False)
-        told: dict[str, str] = {}
-        while True:
-            router.route(settle_seconds, lambda each: tell(each, told))
-            if stop.wait(settings.router.poll_seconds):
-                return [], router.errors
+    console.print(f"Routing {where} as files come, until Ctrl-C.", markup=False)
+    return [], until_stopped(
+        router,
+        make,
+        stop,
+        settle_seconds=settle_seconds,
+        poll_seconds=settings.router.poll_seconds,
+        progress=lambda each: tell(each, told),
+        waits=lambda error, seconds: console.print(f"{error} Trying again in {seconds:.0f} s.", markup=False),
+    )
 
 
 def refuse_landed(where: str, settings: Settings) -> None:

@@ -9,15 +9,20 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from landing_topics import impression, wait_until
 from router import World, places
 
 from ad_lakehouse.demo.broker import KafkaBroker
+from ad_lakehouse.errors import LakehouseError
+from ad_lakehouse.files.router import sending
+from ad_lakehouse.files.router.follow import follow
 from ad_lakehouse.files.router.routing import Router
 from ad_lakehouse.files.router.sending import RouterFenced
 
@@ -175,6 +180,45 @@ def test_a_broker_that_dies_is_waited_for(tmp_path: Path) -> None:
         process.communicate(timeout=120)  # it may also have ended with an error
         world.route()
         assert places(world.seen("impressions")) == expected
+
+
+def test_the_service_waits_for_a_broker_that_begins_no_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "CALL_SECONDS", 1.0)
+    copies = "transaction.state.log.replication.factor"
+    with KafkaBroker(config={copies: 2}) as broker:  # of which one is there
+        world = World(broker.bootstrap, tmp_path / "drop", "impressions")
+        expected = filled(world)
+        stop, waited = threading.Event(), Queue[LakehouseError]()
+
+        def another() -> Router:
+            return Router(world.sources, world.folder, world.settings())
+
+        service = threading.Thread(
+            target=follow,
+            args=(another(), another, stop),
+            kwargs={
+                "settle_seconds": 0.0,
+                "poll_seconds": 0.1,
+                "progress": lambda _: None,
+                "waits": lambda error, _: waited.put(error),
+            },
+        )
+        service.start()
+        try:
+            assert all("does not begin a transaction" in waited.get(timeout=60).message for _ in range(2))
+            broker.kill()
+            properties = broker.folder / "server.properties"
+            properties.write_text(properties.read_text().replace(f"{copies}=2", f"{copies}=1"))
+            broker.start()
+            wait_until(lambda: places(world.seen("impressions")) == expected, 60)
+            (world.folder / "more.jsonl").write_bytes(impression(7) + b"\n")
+            wait_until(lambda: len(world.seen("impressions")) == expected.total() + 1, 60)
+        finally:
+            stop.set()
+            service.join(60)
+        assert not service.is_alive()
 
 
 def test_a_zombie_is_fenced_and_sends_nothing_more(kafka: KafkaBroker, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -328,6 +329,21 @@ def test_a_progress_topic_that_would_forget_is_refused(world: Callable[..., Worl
     with pytest.raises(ConfigurationError, match=r"would forget what was routed"):
         here.route()
     assert here.seen("impressions") == []
+
+
+def test_a_file_is_taken_up_when_its_topic_comes(world: Callable[..., World], kafka: KafkaBroker) -> None:
+    here = world("impressions")
+    late = f"late-{here.name}"
+    here.sources["impressions"] = replace(here.sources["impressions"], topic=late)
+    (here.folder / "a.jsonl").write_bytes(lines(1, 2))
+    with Router(here.sources, here.folder, here.settings()) as router:
+        (first,) = router.route()
+        assert (first.outcome, first.error) == ("no topic", f"the broker has no topic {late}; create it")
+        assert router.route() == [], "it is not told again"
+        new_topic(kafka.bootstrap, late, 2)
+        (second,) = router.route()
+        assert (second.outcome, second.rows) == ("routed", 2)
+    assert len(here.seen("impressions")) == 2
 
 
 def test_the_command_routes_tells_and_shows(

@@ -86,10 +86,12 @@ class Router:
         """Routes what is new in the folder; a report of each file, told to `progress` as it comes.
 
         A broken file does not stop the others, nor does a registry that cannot be asked (`errors` says why). Files
-        written to within `settle_seconds` are left for the next time. Raises `RouterFenced`, `SendFailed`.
+        written to within `settle_seconds` are left for the next time. Raises `RouterFenced`, `SendFailed`,
+        `KafkaUnreachable`.
         """
         reports = []
         self.errors = []
+        self._see_new_topics()
         for dropped in self._drop.files():
             if self._stopped():
                 break
@@ -105,6 +107,14 @@ class Router:
         if self._pending:
             self._send(tuple)
         return reports
+
+    def _see_new_topics(self) -> None:
+        """Takes up files again whose topic came meanwhile."""
+        if not self._absent or not (came := self._absent - absent_topics(self._settings, sorted(self._absent))):
+            return
+        self._absent -= came
+        self._largest = min(self._largest, largest_message(self._settings, sorted(came)))
+        self._told.clear()
 
     def _take(self, dropped: Dropped, settle_seconds: float) -> RouteReport:
         takers = sources_of_file(self._sources, PurePosixPath(dropped.name))
