@@ -54,7 +54,7 @@ def main() -> None:
             took["PyArrow"].append(
                 cpu_seconds(
                     lambda: table.create_write_transaction(
-                        write_files(store, rows, without_dictionary=SPREAD), "append", table.schema(), [DAY]
+                        [*write_files(store, rows, without_dictionary=SPREAD)], "append", table.schema(), [DAY]
                     )
                 )
             )

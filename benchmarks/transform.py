@@ -55,7 +55,7 @@ def history(impressions: int) -> Iterator[History]:
         demo = DemoHome(Path(folder) / "landed")
         publish(generate(GeneratorConfig(end=end, impressions=impressions, days=DAYS)), None, demo)
         settings = load_settings(lake=str(demo.lake))
-        yield History(demo, end, land_all(Lake(str(demo.lake)), settings, folder=demo.drop, topics=False).records)
+        yield History(demo, end, land_all(Lake(str(demo.lake)), settings, folder=str(demo.drop), topics=False).records)
 
 
 def builds(history: History, *how: str) -> Transformed:
@@ -71,7 +71,7 @@ def builds(history: History, *how: str) -> Transformed:
         "creative_id": "hudson-brand-1", "user_id": "late-user", "site": "late.example",
     }  # fmt: skip
     (demo.drop / "late.jsonl").write_text(json.dumps(late) + "\n")
-    if land_all(lake, settings, folder=demo.drop, topics=False, settle_seconds=0).records != 1:
+    if land_all(lake, settings, folder=str(demo.drop), topics=False, settle_seconds=0).records != 1:
         raise RuntimeError("the late event did not land")
     one = measured("benchmarks.build_once", demo.lake, *how)
     replaced = Counter({name: len(changed(lake, name, before[name]) - {None}) for name in MARTS})

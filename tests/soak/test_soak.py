@@ -43,7 +43,7 @@ MEMORY = 512 << 20  # bytes a worker may take: the least that may be set
 DISK = 16 << 30
 DRAIN_SECONDS, TELL_SECONDS = 600, 30
 TWO_AT_ONCE = 0.4  # of the faults
-FAULTS = ACTS | TO_WORKERS | AROUND_THEM
+FAULTS = {**ACTS, **TO_WORKERS, **AROUND_THEM}
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(MINUTES * 60 + 3 * DRAIN_SECONDS)]
 
 
@@ -87,7 +87,7 @@ class Soak:
             self._deck = chance.sample(self.kinds, len(self.kinds))
         names = [self._deck.pop()]
         others = [each for each in self.kinds if each in (AROUND_THEM if names[0] in TO_WORKERS else TO_WORKERS)]
-        if names[0] in TO_WORKERS | AROUND_THEM and chance.random() < TWO_AT_ONCE:
+        if names[0] in {**TO_WORKERS, **AROUND_THEM} and chance.random() < TWO_AT_ONCE:
             names.append(chance.choice(others))
         return chance.sample(names, len(names))
 
