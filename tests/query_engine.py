@@ -48,7 +48,12 @@ HIVE_JAVA = range(17, 24)  # Hadoop asks the security manager who it is, which J
 TRINO_JAVA = 24  # and newer ones
 JAVA_INSTALLED = sorted(Path("/usr/lib/jvm").glob("*/bin/java"))
 LEAST_MEMORY = 2 << 30
-S3 = {"S3_ENDPOINT": "http://127.0.0.1:9", "S3_REGION": "none", "S3_ACCESS_KEY": "none", "S3_SECRET_KEY": "none"}
+NO_STORE = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    "AWS_REGION": "none",
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+}
 
 
 class EngineMissing(Exception):
@@ -191,7 +196,7 @@ class QueryEngine:
             command,
             self.answers,
             {
-                **S3,
+                **NO_STORE,
                 "TRINO_ADDRESS": "127.0.0.1",
                 "TRINO_BIND_ADDRESS": "127.0.0.1",
                 "TRINO_PORT": str(self.port),

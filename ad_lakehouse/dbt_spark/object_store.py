@@ -4,12 +4,13 @@ Belongs here: one set of settings in Hadoop's words. Not here: which jars that n
 (ad_lakehouse/lake/writer.py).
 """
 
+import os
 from collections.abc import Mapping
 
 from ad_lakehouse.lake.tables import Lake
 
 S3A = "spark.hadoop.fs.s3a."
-# By what delta-rs and obstore call it, with or without `aws_`, in small letters:
+# By what delta-rs and obstore call it, with or without `aws_`, in small letters, the first that is given:
 # https://docs.rs/object_store/latest/object_store/aws/enum.AmazonS3ConfigKey.html
 TOLD: Mapping[str, tuple[str, ...]] = {
     "endpoint": ("endpoint", "endpoint_url", "endpoint_url_s3"),
@@ -29,12 +30,17 @@ def is_s3(lake: Lake) -> bool:
 def s3a_settings(lake: Lake) -> dict[str, str]:
     """The lake's storage options as settings of Spark, `SECRETS` among them; nothing for another kind of lake.
 
-    What they leave out S3A looks for as other tools do: keys in the environment, then of the machine's role.
+    What they leave out is taken from the environment (`AWS_…`), as delta-rs does; keys then of the machine's role.
     """
     if not is_s3(lake):
         return {}
-    options = {name.lower().removeprefix("aws_"): value for name, value in lake.storage_options.items()}
-    found = {S3A + name: options[each] for name, names in TOLD.items() for each in names if each in options}
+    given = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    options = {
+        name.lower().removeprefix("aws_"): value
+        for each in (given, lake.storage_options)
+        for name, value in each.items()
+    }
+    found = {S3A + name: options[each] for name, names in TOLD.items() for each in reversed(names) if each in options}
     # As delta-rs does: the bucket in the path, unless the store wants it in the host's name
     in_host = options.get("virtual_hosted_style_request", "false").lower() in ("true", "1")
     found[f"{S3A}path.style.access"] = str(not in_host).lower()

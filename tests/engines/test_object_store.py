@@ -303,7 +303,7 @@ def test_a_service_with_a_wrong_secret_ends_with_the_reason_and_without_the_secr
     assert WRONG_SECRET not in told
 
 
-def test_key_and_secret_may_stand_in_their_own_variables_or_in_a_file_of_secrets(
+def test_settings_may_stand_in_their_own_variables_or_in_a_file_of_secrets(
     s3: OnStore, store: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3.put("a.jsonl", impression(1))
@@ -318,6 +318,13 @@ def test_key_and_secret_may_stand_in_their_own_variables_or_in_a_file_of_secrets
         monkeypatch.setenv(name, options.pop(name))
     s3.environment["STORAGE_OPTIONS"] = json.dumps(options)
     assert s3.sql(counted) == [{"n": 1}]
+    s3.environment["STORAGE_OPTIONS"] = json.dumps({"AWS_ALLOW_HTTP": options.pop("AWS_ALLOW_HTTP")})
+    for name, value in options.items():
+        monkeypatch.setenv(name, value)
+    assert s3.sql(counted) == [{"n": 1}]
+    s3.put("b.jsonl", impression(2))
+    s3.done("land", "--files", s3.drop)
+    assert s3.sql(counted) == [{"n": 2}]
 
 
 def test_options_that_a_store_does_not_know_are_named_without_their_value(s3: OnStore, store: S3Server) -> None:

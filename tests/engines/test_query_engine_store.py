@@ -9,7 +9,7 @@ import pytest
 from command_line import cli_here
 from deltalake import DeltaTable, write_deltalake
 from query_engine import EngineMissing, QueryEngine
-from s3_server import ACCESS_KEY, REGION, SECRET, S3Server
+from s3_server import S3Server
 
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.warehouse.trino import Trino
@@ -20,9 +20,8 @@ SCHEMA = pa.schema([("day", pa.date32()), ("clicks", pa.int64())])
 
 @pytest.fixture(scope="module")
 def engine(store: S3Server, unavailable: Callable[[str], None]) -> Iterator[QueryEngine]:
-    keys = {"S3_ENDPOINT": store.endpoint, "S3_REGION": REGION, "S3_ACCESS_KEY": ACCESS_KEY, "S3_SECRET_KEY": SECRET}
     try:
-        with QueryEngine(keys | {"METASTORE_BUCKETS": "lake others"}) as running:
+        with QueryEngine(store.options() | {"METASTORE_BUCKETS": "lake others"}) as running:
             yield running
     except EngineMissing as error:
         unavailable(str(error))

@@ -1,11 +1,19 @@
 """One set of settings for an object store: what delta-rs is told, in the words of Spark's client."""
 
+import os
+
 import pytest
 
 from ad_lakehouse.dbt_spark.object_store import SECRETS, s3a_settings
 from ad_lakehouse.lake import Lake
 
 PREFIX = "spark.hadoop.fs.s3a."
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [each for each in os.environ if each.startswith("AWS_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +36,13 @@ PREFIX = "spark.hadoop.fs.s3a."
             },
         ),
         (
-            {"access_key_id": "lake", "secret_access_key": "s", "aws_token": "t", "default_region": "us-east-1"},
+            {
+                "access_key_id": "lake",
+                "secret_access_key": "s",
+                "aws_token": "t",
+                "default_region": "r",
+                "region": "us-east-1",
+            },
             {
                 "access.key": "lake",
                 "secret.key": "s",
@@ -50,6 +64,19 @@ PREFIX = "spark.hadoop.fs.s3a."
 )
 def test_storage_options_in_the_words_of_spark(options: dict[str, str], told: dict[str, str]) -> None:
     assert s3a_settings(Lake("s3://bucket/lake", options)) == {PREFIX + name: value for name, value in told.items()}
+
+
+def test_what_the_options_leave_out_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"):
+        monkeypatch.setenv(name, f"{name} of the environment")
+    told = s3a_settings(Lake("s3://bucket/lake", {"aws_region": "of the lake", "secret_access_key": "s"}))
+    assert told == {
+        f"{PREFIX}endpoint": "AWS_ENDPOINT_URL of the environment",
+        f"{PREFIX}endpoint.region": "of the lake",
+        f"{PREFIX}access.key": "AWS_ACCESS_KEY_ID of the environment",
+        f"{PREFIX}secret.key": "s",
+        f"{PREFIX}path.style.access": "true",
+    }
 
 
 def test_keys_are_among_the_secrets_and_addresses_are_not() -> None:
