@@ -34,9 +34,10 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).par
 from avro_writers import BID_TYPES, bid, writer
 from connect_worker import ConnectWorker
 from postgres_server import PostgresServer
-from query_engine import QueryEngine, listens
+from query_engine import QueryEngine
 from registry_server import RegistryServer
 from s3_server import S3Server
+from server import listens
 
 from ad_lakehouse.dbt_delta.run import build
 from ad_lakehouse.defs.prepare import prepare

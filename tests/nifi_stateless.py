@@ -6,15 +6,14 @@ Belongs here: fetching, starting, killing it. Not here: what the flow must do (e
 
 import json
 import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from server import Server
+
 from ad_lakehouse.artefacts import Artefacts, FetchFailed, Say, fetched
 from ad_lakehouse.demo.artefacts import KafkaUnavailable, find_java
-from ad_lakehouse.demo.server_process import ServerProcess
 
 VERSION = "1.18.0"
 NIFI = Artefacts(
@@ -85,23 +84,24 @@ def require(say: Say = lambda _: None) -> tuple[Path, Path, str]:
         raise NifiMissing(str(error)) from None
 
 
-class NifiStateless:
+class NifiStateless(Server):
     """The flow on three folders of `folder`: from, archive, outbox. It goes on until it is killed."""
+
+    name = "NiFi"
 
     def __init__(self, folder: Path) -> None:
         parts, since_11, java = require()
-        self._own = Path(tempfile.mkdtemp(prefix="ad-lakehouse-nifi-"))
-        self.log = self._own / "nifi.log"
-        library = self._own / "lib"
+        super().__init__()
+        library = self.folder / "lib"
         shutil.copytree(parts, library, copy_function=lambda source, target: Path(target).symlink_to(source))
         (library / "java11").symlink_to(since_11)
-        engine, logging = self._own / "engine.properties", self._own / "logback.xml"
+        engine, logging = self.folder / "engine.properties", self.folder / "logback.xml"
         logging.write_text(LOGGING)
         told = {
             "nar.directory": library,
-            "working.directory": self._own / "work",
-            "extensions.directory": self._own / "extensions",
-            "content.repository.directory": self._own / "content",
+            "working.directory": self.folder / "work",
+            "extensions.directory": self.folder / "extensions",
+            "content.repository.directory": self.folder / "content",
             "status.task.interval": "",
             "sensitive.props.key": "nothing is sensitive",
         }
@@ -110,35 +110,21 @@ class NifiStateless:
         for each in self.folders.values():
             each.mkdir(exist_ok=True)
         self._tell({name: str(path) for name, path in self.folders.items()} | {"settle": "0 sec"})
-        self._command = [
+        self.command = [
             java, "-Xmx256m", f"-Dlogback.configurationFile={logging}", "-cp", f"{library}/*",
             "org.apache.nifi.stateless.bootstrap.RunStatelessFlow", "-c", "-e", str(engine), "-f", FLOW.name,
         ]  # fmt: skip
-        self._running: ServerProcess | None = None
+        self.cwd = self.folder
 
     def _tell(self, parameters: Mapping[str, str]) -> None:
         """A copy of the flow with these parameters; given by `-p` they can lock NiFi up at its start."""
-        shutil.copytree(FLOW.parent, self._own, dirs_exist_ok=True)
-        (definition,) = self._own.glob("*.json")
+        shutil.copytree(FLOW.parent, self.folder, dirs_exist_ok=True)
+        (definition,) = self.folder.glob("*.json")
         flow = json.loads(definition.read_text())
         known = {each["name"]: each for each in flow["parameterContexts"]["ad-lakehouse"]["parameters"]}
         for name, value in parameters.items():
             known[name]["value"] = value
         definition.write_text(json.dumps(flow))
-
-    def start(self) -> "NifiStateless":
-        self._running = ServerProcess(self._command, self.log, self._own)
-        return self
-
-    def kill(self) -> None:
-        """kill -9, like a crash."""
-        if self._running is not None:
-            self._running.end(signal.SIGKILL)
-        self._running = None
-
-    def close(self) -> None:
-        self.kill()
-        shutil.rmtree(self._own, ignore_errors=True)
 
 
 def main() -> int:

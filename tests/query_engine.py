@@ -6,7 +6,6 @@ Belongs here: fetching, starting, ending both. Not here: Postgres (postgres_serv
 
 import os
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,7 @@ from typing import Self
 
 import psutil
 from postgres_server import PostgresMissing, PostgresServer, program
+from server import listens
 
 from ad_lakehouse.artefacts import Artefacts, FetchFailed, Say, fetched, fetcher, java_version
 from ad_lakehouse.demo.artefacts import KafkaUnavailable, find_java
@@ -113,14 +113,6 @@ def require(say: Say = lambda _: None) -> tuple[Path, Path]:
         return fetched(METASTORE, say), fetched(TRINO, say, without_other_plugins)
     except (FetchFailed, PostgresMissing) as error:
         raise EngineMissing(str(error)) from None
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
 
 
 class QueryEngine:

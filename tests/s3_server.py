@@ -7,15 +7,15 @@ Belongs here: building, starting, ending it, how it is reached. Not here: what a
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+from server import Server, listens
 
 from ad_lakehouse.artefacts import aside, cache_folder, locked
 from ad_lakehouse.demo.broker import free_ports
-from ad_lakehouse.demo.server_process import ServerProcess, last_line
+from ad_lakehouse.demo.server_process import last_line
 
 VERSION = "1.8.0"
 MODULE = f"github.com/versity/versitygw/cmd/versitygw@v{VERSION}"
@@ -70,19 +70,25 @@ def require_go() -> str:
     return go
 
 
-class S3Server:
-    """A store that asks for a key and a secret. A bucket is a folder of `buckets`. It ends with this Python."""
+class S3Server(Server):
+    """A store that asks for a key and a secret. A bucket is a folder of `buckets`."""
+
+    name = "Store"
 
     def __init__(self) -> None:
-        self._program = program()
-        self._folder = Path(tempfile.mkdtemp(prefix="ad-lakehouse-s3-"))
-        self.buckets, self.log = self._folder / "buckets", self._folder / "store.log"
-        self._requests = self._folder / "requests.log"
+        gateway = program()
+        super().__init__()
+        self.buckets, self._requests = self.folder / "buckets", self.folder / "requests.log"
         (self.buckets / "lake").mkdir(parents=True)
-        (self._folder / "sidecar").mkdir()
+        (self.folder / "sidecar").mkdir()
         (self.port,) = free_ports(1)
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        self._running: ServerProcess | None = None
+        # What it knows of an object stands in files beside it: not every file system keeps attributes
+        kept = ["--sidecar", str(self.folder / "sidecar"), str(self.buckets)]
+        named = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET}
+        command = ["env", *(f"{name}={value}" for name, value in named.items()), str(gateway)]
+        command += ["--port", f"127.0.0.1:{self.port}", "--region", REGION, "--access-log", str(self._requests)]
+        self.command = [*command, "posix", *kept]
 
     def options(self, secret: str = SECRET) -> dict[str, str]:
         """`storage_options` of a lake on it."""
@@ -94,35 +100,13 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": secret,
         }
 
-    def start(self, timeout: float = 30) -> "S3Server":
-        """Starts and waits until the store answers."""
-        # What it knows of an object stands in files beside it: not every file system keeps attributes
-        kept = ["--sidecar", str(self._folder / "sidecar"), str(self.buckets)]
-        named = {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET}
-        command = ["env", *(f"{name}={value}" for name, value in named.items())]
-        command += [str(self._program), "--port", f"127.0.0.1:{self.port}", "--region", REGION, "--access-log"]
-        self._running = ServerProcess([*command, str(self._requests), "posix", *kept], self.log)
-        if not self._running.waited_for(self.answers, timeout):
-            self.close()
-            raise RuntimeError(f"The store did not start: {last_line(self.log.read_text(errors='replace'))}")
-        return self
-
     def answers(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
+        return listens(self.port)
 
     def requests(self, below: str) -> int:
         """How many requests it has had for objects whose key begins so, and for lists."""
         lines = self._requests.read_text().splitlines()
         return sum(f" {below}" in line or "s3_ListObjects" in line for line in lines)
-
-    def close(self) -> None:
-        if self._running is not None:
-            self._running.end()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def main() -> int:
