@@ -6,14 +6,13 @@ Belongs here: options, signals, what is printed. Not here: routing (files/router
 import signal
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ad_lakehouse.cli_options import console
-from ad_lakehouse.errors import ConfigurationError, LakehouseError
+from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -39,6 +38,8 @@ def route(
     where = folder or settings.router.folder
     if where is None:
         raise typer.BadParameter("name a folder, or set AD_LAKEHOUSE_ROUTER__FOLDER")
+    from ad_lakehouse.files.router.routing import refuse_landed
+
     refuse_landed(where, settings)
     settle = settings.landing.settle_seconds if follow or folder is None else 0.0
     reports, errors = run(where, settings, settle, follow)
@@ -76,33 +77,18 @@ def run(
     def make() -> Router:
         return Router(sources, where, settings, stopped=stop.is_set)
 
-    router = make()  # an address without a broker ends the service, too
     if not follow:
-        with router:
+        with make() as router:
             return router.route(settle_seconds), router.errors
-    console.print(f"Routing {where} as files come, until Ctrl-C.", markup=False)
     return [], until_stopped(
-        router,
         make,
         stop,
         settle_seconds=settle_seconds,
         poll_seconds=settings.router.poll_seconds,
+        begins=lambda: console.print(f"Routing {where} as files come, until Ctrl-C.", markup=False),
         progress=lambda each: tell(each, told),
         waits=lambda error, seconds: console.print(f"{error} Trying again in {seconds:.0f} s.", markup=False),
     )
-
-
-def refuse_landed(where: str, settings: Settings) -> None:
-    """Raises `ConfigurationError` when the folder is landed, too: each row would be in its table twice."""
-    landed = settings.drop_folder
-    same = landed == where or (
-        landed is not None and "://" not in landed + where and Path(landed).resolve() == Path(where).resolve()
-    )
-    if same:
-        raise ConfigurationError(
-            f"{where} is the drop folder that is landed: its rows would come twice, as files and by their topics.",
-            remedy="Route another folder, or unset AD_LAKEHOUSE_DROP_FOLDER.",
-        )
 
 
 def known(settings: Settings) -> "list[FileState]":

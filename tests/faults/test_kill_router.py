@@ -20,7 +20,6 @@ from landing_topics import impression, wait_until
 from router import World, places
 
 from ad_lakehouse.demo.broker import KafkaBroker
-from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.files.router import sending
 from ad_lakehouse.files.router.follow import follow
 from ad_lakehouse.files.router.routing import Router
@@ -190,24 +189,22 @@ def test_the_service_waits_for_a_broker_that_begins_no_transaction(
     with KafkaBroker(config={copies: 2}) as broker:  # of which one is there
         world = World(broker.bootstrap, tmp_path / "drop", "impressions")
         expected = filled(world)
-        stop, waited = threading.Event(), Queue[LakehouseError]()
-
-        def another() -> Router:
-            return Router(world.sources, world.folder, world.settings())
+        stop, waited = threading.Event(), Queue[str]()
 
         service = threading.Thread(
             target=follow,
-            args=(another(), another, stop),
+            args=(lambda: Router(world.sources, world.folder, world.settings()), stop),
             kwargs={
                 "settle_seconds": 0.0,
                 "poll_seconds": 0.1,
+                "begins": lambda: None,
                 "progress": lambda _: None,
-                "waits": lambda error, _: waited.put(error),
+                "waits": lambda error, _: waited.put(str(error)),
             },
         )
         service.start()
         try:
-            assert all("does not begin a transaction" in waited.get(timeout=60).message for _ in range(2))
+            assert all("does not begin a transaction" in waited.get(timeout=60) for _ in range(2))
             broker.kill()
             properties = broker.folder / "server.properties"
             properties.write_text(properties.read_text().replace(f"{copies}=2", f"{copies}=1"))

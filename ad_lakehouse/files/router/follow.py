@@ -16,30 +16,35 @@ from kafka_sinks.follow import FIRST_WAIT, LONGEST_WAIT
 
 
 def follow(
-    first: Router,
-    another: Callable[[], Router],
+    make: Callable[[], Router],
     stop: threading.Event,
     *,
     settle_seconds: float,
     poll_seconds: float,
+    begins: Callable[[], None],
     progress: Callable[[RouteReport], None],
     waits: Callable[[LakehouseError, float], None],
 ) -> list[LakehouseError]:
     """Routes until `stop`; returns why files wait. `waits` is told what is waited for, and for how many seconds.
 
-    A broker that begins or ends no transaction is waited for, with `another` router each time, which finds out what
-    the one before had committed. Raises `KafkaRefused`, `RouterFenced`, `ConfigurationError`.
+    A broker that begins no transaction is asked again, by the same router: its client goes on asking by itself, and
+    would fence another one later. A router whose transaction did not end is given up for a new one, which finds out
+    what was committed. Raises `KafkaRefused`, `RouterFenced`, `ConfigurationError`, and `KafkaUnreachable` at the
+    start: that may be a wrong address.
     """
-    router: Router | None = first
+    router: Router | None = make()
+    begins()
     wait = FIRST_WAIT
     while True:
-        begun = time.monotonic()
+        begun, entered = time.monotonic(), False
         try:
-            with router or another() as routing:
+            router = router or make()
+            with router:
+                entered = True
                 while True:
-                    routing.route(settle_seconds, progress)
+                    router.route(settle_seconds, progress)
                     if stop.wait(poll_seconds):
-                        return routing.errors
+                        return router.errors
         except KafkaRefused:
             raise
         except (KafkaUnreachable, SendFailed) as error:
@@ -49,4 +54,5 @@ def follow(
             if stop.wait(wait):
                 return [error]
             wait = min(LONGEST_WAIT, wait * 2)
-            router = None
+            if entered:
+                router = None

@@ -42,6 +42,19 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def refuse_landed(where: str, settings: Settings) -> None:
+    """Raises `ConfigurationError` when the folder is landed, too: each row would be in its table twice."""
+    landed = settings.drop_folder
+    same = landed == where or (
+        landed is not None and "://" not in landed + where and Path(landed).resolve() == Path(where).resolve()
+    )
+    if same:
+        raise ConfigurationError(
+            f"{where} is the drop folder that is landed: its rows would come twice, as files and by their topics.",
+            remedy="Route another folder, or unset AD_LAKEHOUSE_DROP_FOLDER.",
+        )
+
+
 class Router:
     """The only router of its progress topic; a context manager.
 

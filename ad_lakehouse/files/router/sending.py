@@ -4,10 +4,9 @@ Belongs here: the transactional producer. Not here: what is sent (chunks.py), wh
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -39,14 +38,13 @@ class Aborted(Exception):
     """The transaction must be aborted, and can be tried again."""
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A message to send."""
+class Sent(NamedTuple):
+    """A message to send; a tuple, since millions are made."""
 
     topic: str
     value: bytes
     key: bytes | None = None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: list[tuple[str, bytes]] | None = None
 
 
 class Sender:
@@ -57,7 +55,7 @@ class Sender:
 
     def __init__(self, settings: Settings, largest: int) -> None:
         """`largest`: bytes that a batch of messages may have, for the client not to make larger ones."""
-        self._last_error = ""
+        self._last_error, self._fences = "", False
         defaults = {
             "compression.type": "lz4",
             "linger.ms": "20",
@@ -73,8 +71,12 @@ class Sender:
         self._producer = connect(Producer, {**defaults, **config, **fixed})
 
     def __enter__(self) -> Self:
+        """Can be called again after `KafkaUnreachable`: the client goes on where it was."""
+        if self._fences:
+            return self
         try:
             self._producer.init_transactions(CALL_SECONDS)
+            self._fences = True
         except KafkaException as error:
             found = error.args[0]
             if found.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
@@ -121,7 +123,7 @@ class Sender:
         deadline = time.monotonic() + COMMIT_SECONDS
         while True:
             try:
-                self._producer.produce(each.topic, each.value, key=each.key, headers=list(each.headers))
+                self._producer.produce(each.topic, each.value, key=each.key, headers=each.headers)
             except BufferError:  # the client's queue is full
                 if time.monotonic() > deadline:
                     raise Aborted(self._last_error or "the broker takes no records") from None
