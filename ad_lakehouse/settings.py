@@ -91,6 +91,9 @@ class RouterSettings(Part):
     """How dropped files become records of topics."""
 
     folder: str | None = Field(None, description="Folder or URL (s3://…) of a prefix whose files are routed")
+    by: Literal["service", "runs"] = Field(
+        "service", description="What routes: the command (route --follow), or Dagster's runs, which show the files"
+    )
     progress_topic: str = Field(
         "_ad_lakehouse.routed", min_length=1, description="Topic that knows what is routed; one router at a time"
     )

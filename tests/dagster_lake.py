@@ -83,6 +83,19 @@ class DagsterLake:
         return self.lake.open(TableName.parse(name)).version()
 
 
+class Ticks:
+    """One sensor, tick after tick."""
+
+    def __init__(self, site: DagsterLake, instance: dg.DagsterInstance, name: str) -> None:
+        self.site, self.instance, self.name, self.cursor = site, instance, name, None
+
+    def __call__(self) -> Any:
+        context = dg.build_sensor_context(self.instance, cursor=self.cursor, resources={"settings": self.site.settings})
+        answer = self.site.location().get_repository_def().get_sensor_def(self.name)(context)
+        self.cursor = context.cursor
+        return answer
+
+
 @contextmanager
 def target_in(folder: Path) -> Iterator[None]:
     """dbt's and the graph's files go to a temporary folder."""

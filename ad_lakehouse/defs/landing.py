@@ -38,11 +38,14 @@ def sharing_files(sources: Mapping[str, Source]) -> list[tuple[Source, ...]]:
     return [tuple(group) for group in sorted(groups, key=lambda group: group[0].name)]
 
 
-def landing_asset(group: Sequence[Source], windows: Path | None) -> dg.AssetsDefinition:
-    """The step that lands one group."""
+def landing_asset(
+    group: Sequence[Source], windows: Path | None, before: Sequence[dg.AssetKey] = ()
+) -> dg.AssetsDefinition:
+    """The step that lands one group. `before`: what brings records to the topics, for the lineage."""
 
     @dg.multi_asset(
-        name="land_" + "_and_".join(each.name for each in group), specs=[bronze_spec(each, windows) for each in group]
+        name="land_" + "_and_".join(each.name for each in group),
+        specs=[bronze_spec(each, windows, before if each.topic else ()) for each in group],
     )
     def land(
         context: dg.AssetExecutionContext,
@@ -99,7 +102,7 @@ def land_group(
     return told
 
 
-def bronze_spec(source: Source, windows: Path | None) -> dg.AssetSpec:
+def bronze_spec(source: Source, windows: Path | None, before: Sequence[dg.AssetKey]) -> dg.AssetSpec:
     """The asset of one landed table. `windows`: the user's own file of freshness windows."""
     name = TableName("bronze", source.name)
     columns = {each.name: str(each.type) for each in bronze_schema(source)}
@@ -107,6 +110,7 @@ def bronze_spec(source: Source, windows: Path | None) -> dg.AssetSpec:
     comes += [f"files `{pattern}`" for pattern in source.files]
     return dg.AssetSpec(
         asset_key(name),
+        deps=before,
         description=f"{source.schema.get('doc', '')}\n\nLanded exactly once from {', '.join(comes)}.".strip(),
         group_name="bronze",
         owners=owners(name),

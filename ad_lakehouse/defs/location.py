@@ -20,6 +20,7 @@ from ad_lakehouse.defs.ledger import CHECK, ledger_asset
 from ad_lakehouse.defs.maintenance import care_by_the_clock
 from ad_lakehouse.defs.models import model_assets
 from ad_lakehouse.defs.resources import drop_of_run
+from ad_lakehouse.defs.router import route_job, route_sensor, router_asset
 from ad_lakehouse.defs.stream import stream_checks
 from ad_lakehouse.defs.triggers import build_sensor, jobs, landing_sensor
 from ad_lakehouse.defs.warehouse import register_job, register_sensor, warehouse_asset
@@ -44,22 +45,25 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
     stream = stream_checks(sources.values())
     groups = sharing_files(sources)
     ledger = ledger_asset(landed)
-    first = [*(landing_asset(group, settings.freshness) for group in groups), ledger]
+    routing = [router_asset()] if settings.router.folder and settings.router.by == "runs" else []
+    before = [spec.key for each in routing for spec in each.specs]
+    first = [*(landing_asset(group, settings.freshness, before) for group in groups), ledger]
     gates = [spec.key for step in [*contract_steps, ledger] for spec in step.check_specs if spec.blocking]
     models = model_assets(graph, contracts, gates, folder, settings.transform.engine)
     specs = [spec for each in [*first, models] for spec in each.specs]
     warehouse = [warehouse_asset([spec.key for spec in specs])] if settings.trino.host else []
-    specs += [spec for each in warehouse for spec in each.specs]
-    checks = [spec.key for each in [*contract_steps, ledger, models] for spec in each.check_specs]
+    specs += [spec for each in [*warehouse, *routing] for spec in each.specs]
+    checks = [spec.key for each in [*contract_steps, ledger, models, *routing] for spec in each.check_specs]
     care_jobs, care_schedules = care_by_the_clock()
     bronze = [asset_key(name) for name in landed]
     return dg.Definitions(
-        assets=[*first, models, *warehouse],
+        assets=[*routing, *first, models, *warehouse],
         asset_checks=[*contract_steps, stream],
         jobs=[
             *jobs(dg.AssetSelection.assets(*bronze, asset_key(LEDGER)), dg.AssetSelection.assets(models)),
             *care_jobs,
             *([register_job()] if warehouse else []),
+            *([route_job()] if routing else []),
         ],
         schedules=care_schedules,
         sensors=[
@@ -67,6 +71,7 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
             build_sensor(bronze, gates, graph, with_every_build(graph, models.check_specs)),
             alerts_sensor(Watched(specs, checks, sources)),
             *([register_sensor()] if warehouse else []),
+            *([route_sensor()] if routing else []),
         ],
         resources={"settings": settings, "drop": drop_of_run},
         executor=dg.in_process_executor,  # a step is short; a process for each would cost seconds

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 from dagster._core.test_utils import create_run_for_test, freeze_time
 from dagster._time import get_current_datetime
-from dagster_lake import DagsterLake, impressions
+from dagster_lake import DagsterLake, Ticks, impressions
 from landing_topics import impression, new_topic, publish
 
 from ad_lakehouse.defs.alerts import Seen, Watched, look_at_kafka
@@ -29,19 +29,6 @@ from kafka_sinks.sources import load_sources
 
 pytestmark = pytest.mark.usefixtures("target")
 LEDGER_OF_IMPRESSIONS = dg.AssetCheckKey(asset_key("bronze.impressions"), "ledger")
-
-
-class Ticks:
-    """One sensor, tick after tick."""
-
-    def __init__(self, site: DagsterLake, instance: dg.DagsterInstance, name: str) -> None:
-        self.site, self.instance, self.name, self.cursor = site, instance, name, None
-
-    def __call__(self) -> Any:
-        context = dg.build_sensor_context(self.instance, cursor=self.cursor, resources={"settings": self.site.settings})
-        answer = self.site.location().get_repository_def().get_sensor_def(self.name)(context)
-        self.cursor = context.cursor
-        return answer
 
 
 def selected(answer: Any) -> set[str]:
