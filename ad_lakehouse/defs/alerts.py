@@ -30,7 +30,6 @@ from ad_lakehouse.defs.connectors import connect_conditions
 from ad_lakehouse.defs.freshness import pipeline_facts, remembered
 from ad_lakehouse.defs.instance_facts import failed_checks, failed_runs, now, pipeline_states
 from ad_lakehouse.defs.keys import OWNERS, table_name
-from ad_lakehouse.defs.maintenance import COMPACT, MAINTAIN
 from ad_lakehouse.defs.resources import lake_of
 from ad_lakehouse.defs.triggers import BUILD, LAND
 from ad_lakehouse.errors import ConfigurationError
@@ -50,6 +49,7 @@ class Watched:
     assets: Sequence[dg.AssetSpec]
     checks: Sequence[dg.AssetCheckKey]
     sources: Mapping[str, Source]
+    jobs: Sequence[str] = ()
 
     @property
     def owners(self) -> dict[str, str]:
@@ -110,7 +110,7 @@ def tick(
     seen = Seen()
     seen.add(late_events(settings, watched, at), "freshness")
     seen.add(from_checks(failed_checks(instance, watched.checks), at, watched.owners), "check")
-    runs = from_runs(failed_runs(instance, [LAND, BUILD, COMPACT, MAINTAIN]), at, OWNERS["silver"])
+    runs = from_runs(failed_runs(instance, watched.jobs), at, OWNERS["silver"])
     seen.add(runs, "run")
     seen.add(late_pipeline(instance, watched, known, at, {each.key for each in runs}), "pipeline")
     seen.add(silent_monitor(settings, at), "monitor")

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from ad_lakehouse.dbt_delta.project import project_dir
 from ad_lakehouse.defs.alerts import Watched, alerts_sensor
@@ -56,20 +57,21 @@ def code_location(settings: Settings | None = None, project: Path | None = None)
     checks = [spec.key for each in [*contract_steps, ledger, models, *routing] for spec in each.check_specs]
     care_jobs, care_schedules = care_by_the_clock()
     bronze = [asset_key(name) for name in landed]
+    all_jobs: list[UnresolvedAssetJobDefinition | dg.JobDefinition] = [
+        *jobs(dg.AssetSelection.assets(*bronze, asset_key(LEDGER)), dg.AssetSelection.assets(models)),
+        *care_jobs,
+        *([register_job()] if warehouse else []),
+        *([route_job()] if routing else []),
+    ]
     return dg.Definitions(
         assets=[*routing, *first, models, *warehouse],
         asset_checks=[*contract_steps, stream],
-        jobs=[
-            *jobs(dg.AssetSelection.assets(*bronze, asset_key(LEDGER)), dg.AssetSelection.assets(models)),
-            *care_jobs,
-            *([register_job()] if warehouse else []),
-            *([route_job()] if routing else []),
-        ],
+        jobs=all_jobs,
         schedules=care_schedules,
         sensors=[
             landing_sensor(groups, [*gates, *stream.check_keys]),
             build_sensor(bronze, gates, graph, with_every_build(graph, models.check_specs)),
-            alerts_sensor(Watched(specs, checks, sources)),
+            alerts_sensor(Watched(specs, checks, sources, [each.name for each in all_jobs])),
             *([register_sensor()] if warehouse else []),
             *([route_sensor()] if routing else []),
         ],

@@ -15,7 +15,7 @@ from dagster._time import get_current_datetime
 from dagster_lake import DagsterLake, impressions_at
 
 from ad_lakehouse.defs.keys import asset_key
-from ad_lakehouse.settings import AlertSettings
+from ad_lakehouse.settings import AlertSettings, RouterSettings
 
 pytestmark = pytest.mark.usefixtures("target")
 HOUR = timedelta(hours=1)
@@ -117,6 +117,17 @@ def test_a_failed_check_and_a_failed_run_are_told_and_resolved_by_the_next_succe
     watch.site.lift_ceiling()
     watch.site.run(watch.instance, "build")
     assert {event for event, _ in watch.told_at(begin + timedelta(minutes=2))} == {"resolve"}
+
+
+def test_a_failed_run_of_a_job_that_only_some_lakes_have_is_told(watch: Watch) -> None:
+    begin = get_current_datetime()
+    watch.site.settings.router = RouterSettings(folder=watch.site.settings.drop_folder, by="runs")  # which is refused
+    watch.location = watch.site.location()
+    watch.materialise(begin)
+    watch.site.run(watch.instance, "route", check=False)
+    assert ("fire", "run/route") in watch.told_at(begin)
+    reason = next(body for body in watch.receiver.bodies(PATH) if body["key"] == "run/route")
+    assert "would come twice" in reason["text"]
 
 
 def test_a_file_that_no_source_takes_is_told(watch: Watch) -> None:
