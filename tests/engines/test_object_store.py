@@ -4,6 +4,7 @@ Belongs here: what an object store does in another way than a disk. Not here: wh
 (integration, faults), a drop folder alone (integration/test_files_table.py).
 """
 
+import gzip
 import json
 import signal
 import subprocess
@@ -22,6 +23,7 @@ from command_line import cli, cli_here
 from dagster_lake import target_in
 from landing_service import Worker, ended, metrics, wait_landed
 from landing_topics import IMPRESSIONS, impression, landed_records, load, new_topic, publish, rows
+from router import committed, places
 from s3_server import SECRET, S3Server
 
 from ad_lakehouse.demo.broker import KafkaBroker
@@ -252,6 +254,22 @@ def commands_of(program: str) -> Iterator[set[str]]:
     finally:
         over.set()
         watch.join()
+
+
+def test_files_of_a_prefix_are_routed_to_their_topic_once(kafka: KafkaBroker, s3: OnStore, tmp_path: Path) -> None:
+    topic = new_topic(kafka.bootstrap, f"routed-{s3.name}", 2)
+    s3.environment.update(topic_settings(kafka, topic, tmp_path), ROUTER__PROGRESS_TOPIC=f"progress-{s3.name}")
+    del s3.environment["DROP_FOLDER"]  # which is not landed but routed
+    content = b"".join(impression(number) + b"\n" for number in range(50))
+    s3.put("a.jsonl", content)
+    s3.put("packed.jsonl.gz", gzip.compress(impression(50) + b"\n"))
+    for told in ("routed", "already routed"):
+        done = cli(tmp_path, "route", s3.drop, **s3.environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"a.jsonl │ {told} │" in " ".join(done.stdout.split())
+        s3.put("again.jsonl", content)
+    seen = places(committed(kafka.bootstrap, topic))
+    assert (len(seen), seen.total()) == (51, 51)
 
 
 @pytest.mark.parametrize(
