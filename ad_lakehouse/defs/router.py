@@ -57,7 +57,7 @@ def router_asset() -> dg.AssetsDefinition:
         for line in wrong:
             context.log.warning(line)
         new = [each for each in reports if each.outcome not in ("already routed", "still being written")]
-        told = [(each.path, each.outcome, " + ".join(each.topics), each.rows, each.sha256) for each in new[:SHOWN]]
+        told = [(each.path, each.outcome, " + ".join(each.topics), each.rows, each.sha256[:12]) for each in new[:SHOWN]]
         yield dg.MaterializeResult(
             metadata={
                 "folder": folder,
