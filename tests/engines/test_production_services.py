@@ -30,6 +30,7 @@ from ad_lakehouse.demo.artefacts import KafkaUnavailable
 from ad_lakehouse.demo.broker import KafkaBroker, free_ports
 from ad_lakehouse.demo.server_process import ServerProcess
 from ad_lakehouse.lake import Lake, TableName
+from ad_lakehouse.lake.writer import WRITER
 from ad_lakehouse.monitor.table import WINDOWS
 from ad_lakehouse.prompt import open_lake
 
@@ -151,6 +152,21 @@ def test_services_as_composed_route_land_and_count_what_comes(picture: Picture) 
     assert counted(picture.lake) == RECORDS
     for service in ("sinks", "router"):
         wait_until(lambda: picture.is_well(service), 60)  # noqa: B023 asked at once
+
+
+@pytest.mark.timeout(900)  # a whole build, cold
+@pytest.mark.usefixtures("spark")
+def test_spark_as_composed_builds_what_has_landed(picture: Picture) -> None:
+    dimensions = ["ad-lakehouse", "land"]  # as Dagster's runs do; there are none, and their tables are made
+    for service, words in (("daemon", dimensions), ("spark", SERVICES["spark"]["command"])):
+        command = picture.command(service, words)
+        done = subprocess.run(command, cwd=picture.folder, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+    with open_lake(picture.lake) as connection:
+        found = connection.execute("select count(*) from silver.clicks").fetchone()
+    assert found == (RECORDS,)
+    writer = picture.lake.open(TableName("silver", "clicks")).metadata().configuration[WRITER]
+    assert writer == "spark"
 
 
 def test_services_as_composed_end_in_order(picture: Picture) -> None:
