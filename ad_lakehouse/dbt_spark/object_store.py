@@ -19,6 +19,7 @@ TOLD: Mapping[str, tuple[str, ...]] = {
     "secret.key": ("secret_access_key",),
     "session.token": ("session_token", "token"),
 }
+LOG_STORE: Mapping[str, str] = {"spark.delta.logStore.s3a.impl": "adlakehouse.ConditionalPutLogStore"}
 SECRETS = frozenset(S3A + name for name in ("access.key", "secret.key", "session.token"))
 
 
@@ -28,9 +29,10 @@ def is_s3(lake: Lake) -> bool:
 
 
 def s3a_settings(lake: Lake) -> dict[str, str]:
-    """The lake's storage options as settings of Spark, `SECRETS` among them; nothing for another kind of lake.
+    """The lake's storage options as settings of Spark, `SECRETS` among them, and who puts Delta's log there.
 
-    What they leave out is taken from the environment (`AWS_…`), as delta-rs does; keys then of the machine's role.
+    Nothing for another kind of lake. What they leave out is taken from the environment (`AWS_…`), as
+    delta-rs does; keys then of the machine's role.
     """
     if not is_s3(lake):
         return {}
@@ -46,4 +48,4 @@ def s3a_settings(lake: Lake) -> dict[str, str]:
     found[f"{S3A}path.style.access"] = str(not in_host).lower()
     if options.get("skip_signature", "false").lower() in ("true", "1"):
         found[f"{S3A}aws.credentials.provider"] = "org.apache.hadoop.fs.s3a.AnonymousAWSCredentialsProvider"
-    return found
+    return {**LOG_STORE, **found}

@@ -2,9 +2,9 @@
 
 Belongs here: the mark on a table, the refusal, the handover. Not here: who calls them (dbt_delta, retention, cli).
 
-delta-rs puts a log entry on an object store only if it is absent; Spark's default log store overwrites it. Together
-they lose acknowledged commits, and so do two Spark processes. On a local disk both refuse to overwrite, so there both
-may write.
+delta-rs puts a log entry on an object store only if it is absent, and so does a Spark that this product starts
+(dbt_spark/scala). Any other Spark may overwrite it, as Delta's own log store for S3 does: then acknowledged commits are
+lost. On a local disk nobody overwrites, so there any engine may write.
 """
 
 from deltalake import DeltaTable

@@ -14,6 +14,7 @@ from ad_lakehouse.dbt_spark.artefacts import (
     SparkUnavailable,
     jars,
     java_home,
+    log_store,
     require_memory,
     require_pyspark,
 )
@@ -143,6 +144,23 @@ def test_delta_is_the_named_jars_alone_and_a_failed_fetch_is_spark_unavailable(
         "delta-spark_4.2_2.13-4.4.0.jar",
         "delta-storage-4.4.0.jar",
     ]
+
+
+def test_a_log_store_that_does_not_compile_says_why_and_the_next_try_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AD_LAKEHOUSE_CACHE", str(tmp_path / "cache"))
+    java = install(tmp_path / "jdk")
+    java.write_text("#!/bin/sh\necho 'object delta is not a member of package io'\nexit 1\n")
+    with pytest.raises(SparkUnavailable, match=r"could not be compiled: object delta is not a member") as caught:
+        log_store(tmp_path / "jdk", tmp_path, [])
+    assert "requirements-spark.lock" in caught.value.remedy
+    java.write_text('#!/bin/sh\nwhile test "$1" != -d; do shift; done\necho jar > "$2"\n')
+    said: list[str] = []
+    made = log_store(tmp_path / "jdk", tmp_path, [], said.append)
+    assert made.read_text() == "jar\n"
+    assert log_store(tmp_path / "jdk", tmp_path, [], said.append) == made
+    assert said == ["Compiling Spark's log store for S3 (seconds, once per user) …"]
 
 
 def test_missing_java_has_an_exit_code_of_its_own_so_that_make_knows_it(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ad_lakehouse.dbt_spark.object_store import SECRETS, s3a_settings
+from ad_lakehouse.dbt_spark.object_store import LOG_STORE, SECRETS, s3a_settings
 from ad_lakehouse.lake import Lake
 
 PREFIX = "spark.hadoop.fs.s3a."
@@ -63,14 +63,15 @@ def nothing_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["keys", "session", "virtual-hosted", "unsigned"],
 )
 def test_storage_options_in_the_words_of_spark(options: dict[str, str], told: dict[str, str]) -> None:
-    assert s3a_settings(Lake("s3://bucket/lake", options)) == {PREFIX + name: value for name, value in told.items()}
+    expected = {PREFIX + name: value for name, value in told.items()}
+    assert s3a_settings(Lake("s3://bucket/lake", options)) == LOG_STORE | expected
 
 
 def test_what_the_options_leave_out_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID"):
         monkeypatch.setenv(name, f"{name} of the environment")
     told = s3a_settings(Lake("s3://bucket/lake", {"aws_region": "of the lake", "secret_access_key": "s"}))
-    assert told == {
+    assert told == LOG_STORE | {
         f"{PREFIX}endpoint": "AWS_ENDPOINT_URL of the environment",
         f"{PREFIX}endpoint.region": "of the lake",
         f"{PREFIX}access.key": "AWS_ACCESS_KEY_ID of the environment",
