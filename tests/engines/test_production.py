@@ -11,12 +11,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+import yaml
 from postgres_server import PostgresMissing, PostgresServer
 
 from ad_lakehouse.defs.prepare import prepare
@@ -25,6 +26,7 @@ from ad_lakehouse.demo.server_process import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
+SERVICES = yaml.safe_load((DOCKER / "compose.yml").read_text())["services"]
 USER, PASSWORD = "dagster", "of the UI"
 LAUNCH = """mutation($where: JobOrPipelineSelector!) {
   launchRun(executionParams: {selector: $where, runConfigData: {}, mode: "default"}) {
@@ -43,6 +45,16 @@ class Production:
     postgres: PostgresServer
     proxy: str
     lake: Path
+    environment: dict[str, str]  # as compose.yml gives it: the secret is a file
+    here: dict[str, str]  # ports of compose.yml, and programs of the image, on this machine
+
+    def is_well(self, service: str, **changed: str) -> bool:
+        """By the health check of compose.yml, which does not begin at the image's entry point."""
+        _, *words = SERVICES[service]["healthcheck"]["test"]
+        for there, here in self.here.items():
+            words = [word.replace(there, here) for word in words]
+        environment = {**os.environ, **self.environment, **changed}
+        return subprocess.run(words, env=environment, capture_output=True, timeout=90).returncode == 0
 
     def ask(self, query: str, **variables: Any) -> Any:
         """GraphQL through the proxy, as the UI asks."""
@@ -109,6 +121,8 @@ def production(tmp_path_factory: pytest.TempPathFactory, unavailable: Callable[[
             "DAGSTER_CODE_HOST": "127.0.0.1",
             "DAGSTER_CODE_PORT": str(code),
         }
+        secret = folder / "dagster_postgres_password"
+        secret.write_text(values["DAGSTER_POSTGRES_PASSWORD"])
         with pytest.MonkeyPatch.context() as patch:
             for name, value in values.items():
                 patch.setenv(name, value)
@@ -138,7 +152,11 @@ def production(tmp_path_factory: pytest.TempPathFactory, unavailable: Callable[[
         )
         url = f"http://127.0.0.1:{port}"
         started([nginx, "-c", str(config)], "proxy", folder, answers(f"{url}/healthz"), stack)
-        yield Production(postgres, url, lake)
+        given = {name: value for name, value in values.items() if name != "DAGSTER_POSTGRES_PASSWORD"}
+        given |= {"DAGSTER_POSTGRES_PASSWORD_FILE": str(secret), "SECRETS_FOLDER": str(folder)}
+        given["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        here = {"4266": str(code), "3000": str(webserver), "entrypoint": str(DOCKER / "lakehouse/entrypoint.sh")}
+        yield Production(postgres, url, lake, given, here)
 
 
 def test_the_proxy_lets_only_those_in_who_have_a_password(production: Production) -> None:
@@ -161,6 +179,15 @@ def test_the_code_location_and_the_daemon_are_there(production: Production) -> N
             return
         time.sleep(1)
     pytest.fail(f"not healthy: {daemons}")
+
+
+def test_health_checks_as_composed_tell_whether_dagsters_services_are_well(production: Production) -> None:
+    for service in ("code-location", "webserver", "daemon"):
+        assert production.is_well(service), service
+    assert not production.is_well("daemon", DAGSTER_POSTGRES_DB="another"), "a health check that cannot fail"
+    nobody = str(free_ports(1)[0])
+    elsewhere = replace(production, here=production.here | {"4266": nobody, "3000": nobody})
+    assert not any(elsewhere.is_well(service) for service in ("code-location", "webserver"))
 
 
 def test_a_job_started_behind_the_proxy_runs_and_is_kept_on_postgres(production: Production) -> None:
