@@ -16,7 +16,7 @@ from ad_lakehouse.cli_alerts import alerts_app
 from ad_lakehouse.cli_connect import connect_app
 from ad_lakehouse.cli_maintain import maintain
 from ad_lakehouse.cli_monitor import monitor
-from ad_lakehouse.cli_options import Engine, LakeOption, TargetOption, console, lake_of, settings_for
+from ad_lakehouse.cli_options import Engine, LakeOption, TargetOption, console, lake_of, no_tables, settings_for
 from ad_lakehouse.cli_quarantine import quarantine_app
 from ad_lakehouse.cli_register import register
 from ad_lakehouse.cli_route import route
@@ -79,7 +79,9 @@ def land(
         float | None,
         typer.Option(help="With --follow: commit what has come after so many seconds, default 30", min=0.1),
     ] = None,
-    port: Annotated[int, typer.Option(help="With --follow: port of /health and /metrics; 0 takes a free one")] = 9464,
+    port: Annotated[
+        int, typer.Option(help="With --follow: port of /health and /metrics; 0 takes a free one", min=0, max=65_535)
+    ] = 9464,
     host: Annotated[
         str, typer.Option(help="With --follow: address of that port; 0.0.0.0 in a container")
     ] = "127.0.0.1",
@@ -150,6 +152,8 @@ def build(
             days=parsed_days(days),
             progress=lambda each: status.update(f"Built {each.name} …"),
         )
+    if select and not report.results:
+        raise typer.BadParameter(f"--select {' '.join(select)}: no model is called so; ad-lakehouse plan lists them")
     console.print(printing.built(report))
     report.raise_if_failed()
 
@@ -228,8 +232,9 @@ def status(lake: LakeOption = None) -> None:
     from ad_lakehouse import printing
     from ad_lakehouse.status import status as tables
 
-    found = tables(lake_of(settings_for(lake)))
-    console.print(printing.tables(found) if found else "No tables yet. Begin with: ad-lakehouse land --files DIR")
+    settings = settings_for(lake)
+    found = tables(lake_of(settings))
+    console.print(printing.tables(found) if found else no_tables(settings.lake), markup=False)
 
 
 @app.command()
@@ -279,7 +284,7 @@ def live(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port of the Dagster UI")] = 3000,
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI", min=1, max=65_535)] = 3000,
     home: HomeOption = DEMO_HOME,
 ) -> None:
     """Open Dagster on the demo's lake (or on the lake of the environment), with schedules and sensors running."""

@@ -32,7 +32,7 @@ def follow(settings: Settings, only: Collection[str] | None, host: str, port: in
     if absent and only:
         raise absent[0]
     for each in absent:
-        console.print(each.message, markup=False)
+        console.print(str(each) if each.own else each.message, markup=False)
     if not present:
         raise ConfigurationError("No source has a topic on this broker.", remedy="Create one, then start again.")
     lake = lake_of(settings)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ad_lakehouse.cli_options import LakeOption, console, lake_of, settings_for
+from ad_lakehouse.cli_options import LakeOption, console, lake_of, no_tables, settings_for
 
 
 def maintain(
@@ -21,6 +21,9 @@ def maintain(
     from ad_lakehouse.maintenance import maintain as care
 
     settings = settings_for(lake)
+    if not lake_of(settings).tables():
+        console.print(no_tables(settings.lake), markup=False)
+        return
     with console.status("Looking at the tables …") as state:
         cared = care(
             lake_of(settings),
@@ -30,7 +33,7 @@ def maintain(
             dry_run=dry_run,
             progress=state.update,
         )
-    console.print(printing.cared(cared) if cared else "No tables yet. Begin with: ad-lakehouse land --files DIR")
+    console.print(printing.cared(cared))
     if dry_run:
         console.print("Nothing was changed.")
     if any(each.failed for each in cared):

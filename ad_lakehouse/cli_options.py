@@ -38,6 +38,10 @@ def settings_for(lake: str | None) -> Settings:
     return load_settings(lake=lake)
 
 
+def no_tables(lake: str) -> str:
+    return f"No tables yet in {lake} ({PREFIX}LAKE, or --lake). Begin with: ad-lakehouse land --files DIR"
+
+
 def lake_of(settings: Settings) -> "Lake":
     from ad_lakehouse.lake import Lake
 

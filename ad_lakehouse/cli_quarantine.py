@@ -4,11 +4,15 @@ Not here: how it is done (files/quarantine.py, files/replay.py).
 """
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ad_lakehouse.cli_options import LakeOption, console, lake_of, settings_for
+from ad_lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from kafka_sinks.sources import Source
 
 quarantine_app = typer.Typer(help="Rejected rows: list, show, replay after a fix.", no_args_is_help=True)
 
@@ -18,16 +22,28 @@ def quarantine_list(
     source: Annotated[str | None, typer.Option(help="Only this source")] = None,
     reason: Annotated[str | None, typer.Option(help="Only this reason")] = None,
     since: Annotated[datetime | None, typer.Option(help="Landed since, UTC")] = None,
-    limit: Annotated[int, typer.Option(help="Newest rows shown")] = 20,
+    limit: Annotated[int, typer.Option(help="Newest rows shown", min=1)] = 20,
     lake: LakeOption = None,
 ) -> None:
     """Count rejected rows by source and reason, and list the newest."""
     from ad_lakehouse import printing
     from ad_lakehouse.files.quarantine import Filter, count_rejected, list_rejected
 
-    where, only = lake_of(settings_for(lake)), Filter(source, reason, utc(since))
+    settings = settings_for(lake)
+    sources_named(settings, source)
+    where, only = lake_of(settings), Filter(source, reason, utc(since))
     console.print(printing.rejected_counts(count_rejected(where, only)))
     console.print(printing.rejected_rows(list_rejected(where, only, limit)))
+
+
+def sources_named(settings: Settings, source: str | None) -> "dict[str, Source]":
+    """All sources. Raises `ConfigurationError` when there is none of this name."""
+    from ad_lakehouse.landing import selected
+    from kafka_sinks.sources import load_sources
+
+    every = load_sources(settings.landing.sources)
+    selected(every, [source] if source else None)
+    return every
 
 
 def utc(moment: datetime | None) -> datetime | None:
@@ -42,7 +58,8 @@ def quarantine_show(
     from ad_lakehouse import printing
     from ad_lakehouse.files.quarantine import show
 
-    console.print(printing.rejected_row(show(lake_of(settings_for(lake)), key)), markup=False)
+    shown = printing.rejected_row(show(lake_of(settings_for(lake)), key))
+    console.print(shown, markup=False, highlight=False, soft_wrap=True)  # its bytes as they came, on one line
 
 
 @quarantine_app.command("replay")
@@ -54,15 +71,16 @@ def quarantine_replay(
     """Decode rejected rows again with the sources as they are now; move those that are accepted."""
     from ad_lakehouse.files.quarantine import Filter
     from ad_lakehouse.files.replay import replay
-    from kafka_sinks.sources import load_sources
 
     settings = settings_for(lake)
-    reports = replay(lake_of(settings), load_sources(settings.landing.sources), settings, Filter(source, reason))
+    reports = replay(lake_of(settings), sources_named(settings, source), settings, Filter(source, reason))
     for each in reports:
         if each.accepted or each.still:
             still = ", ".join(f"{name} {count:,}" for name, count in each.still.most_common())
             console.print(
                 f"{each.source}: {each.accepted:,} accepted now, {each.still.total():,} still rejected {still}"
             )
+    for error in [each.error for each in reports if each.error is not None]:
+        raise error
     if not any(each.accepted or each.still for each in reports):
         console.print("Nothing is in quarantine.")

@@ -38,6 +38,6 @@ class NewerFormat(LakehouseError):
 
 
 class UnreadableTable(LakehouseError):
-    """A Delta table needs a reader feature that is not supported (deletion vectors, column mapping)."""
+    """A Delta table's log is damaged, or needs what is not supported (deletion vectors, column mapping)."""
 
     exit_code = 5

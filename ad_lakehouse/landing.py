@@ -79,8 +79,9 @@ def land_all(
 ) -> LandedAll:
     """Lands what is new. Dimensions come as files, so files go first. `settle_seconds`: default from the settings.
 
-    A topic of a built-in source that the broker does not have is no error (not everyone has all four): it is
-    named in `absent`; one that was asked for by name is. Raises what `land_files` raises, and `KafkaUnreachable`.
+    A topic of a built-in source that the broker does not have is no error (not everyone has all four): it is named
+    in `absent`; one that was asked for by name, or that the user's own YAML names, is. Raises what `land_files`
+    raises, and `KafkaUnreachable`.
     """
     every = load_sources(settings.landing.sources)
     sources = selected(every, only)
@@ -91,7 +92,9 @@ def land_all(
     create_tables(lake, sources)
     for source in sources.values() if accept_loss else ():  # files are landed into the same tables
         accept_restore(lake, TableName("bronze", source.name))
-    report = LandedAll(absent=[each.message for each in absent])
+    report = LandedAll(
+        absent=[each.message for each in absent if not each.own], errors=[each for each in absent if each.own]
+    )
     if drop is not None:
         settle = settings.landing.settle_seconds if settle_seconds is None else settle_seconds
         report.files = land_files(
@@ -118,6 +121,7 @@ def existing_topics(sources: Mapping[str, Source], settings: Settings) -> tuple[
         try:
             cluster.topic(source.topic)
         except TopicMissing as error:
+            error.own = source.own_topic
             absent.append(error)
         else:
             present.append(source)

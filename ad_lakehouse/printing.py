@@ -38,6 +38,10 @@ def by_reason(rejected: Counter[str]) -> str:
     return ", ".join(f"{reason} {count:,}" for reason, count in rejected.most_common())
 
 
+def more(count: int) -> str:
+    return f" and {count:,} more" if count > 0 else ""
+
+
 def landed(report: LandedAll) -> Table:
     """One line a topic, one line a bronze table for all files."""
     made = table(
@@ -63,7 +67,7 @@ def landed(report: LandedAll) -> Table:
         rejected = sum((file.rejected for file in files), Counter[str]())
         made.add_row(
             f"{len(files)} file{'s' if len(files) > 1 else ''}: {outcome}",
-            escape(target or ", ".join(file.path for file in files[:3])),
+            escape(target or ", ".join(file.path for file in files[:3]) + more(len(files) - 3)),
             number(sum(file.rows for file in files)),
             number(rejected.total()),
             by_reason(rejected) or escape("; ".join(sorted({file.error for file in files if file.error}))),

@@ -50,6 +50,8 @@ def run_query(connection: duckdb.DuckDBPyConnection, query: str, form: Format, o
     """Runs one query and prints its rows; returns how many there were. Raises `QueryError`."""
     try:
         result = connection.execute(query)
+        if result is None:  # nothing but spaces and comments
+            return 0
         names = [column[0] for column in result.description or []]
         return PRINTERS[form](names, fetched(result), out or sys.stdout)
     except duckdb.Error as error:
@@ -71,7 +73,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     if isinstance(value, Decimal):
-        return str(value)
+        return format(value, "f")  # not 0E-9
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     return value

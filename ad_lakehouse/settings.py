@@ -5,6 +5,8 @@ folder `AD_LAKEHOUSE_SECRETS_DIR`, one for each group, as JSON: `ad_lakehouse_ka
 """
 
 import os
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from ad_lakehouse.errors import ConfigurationError
 
 PREFIX = "AD_LAKEHOUSE_"
+# Variables that are read elsewhere
+NO_SETTINGS = {"secrets_dir", "cache", "java", "dev_user", "dbt_target", "rebuild_days", "codes"}
 
 
 class Part(BaseModel):
@@ -280,7 +284,12 @@ def load_settings(**overrides: Any) -> Settings:
     Raises `ConfigurationError` naming the variable, the value's problem and the remedy.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
+    check_names()
     secrets = os.environ.get(f"{PREFIX}SECRETS_DIR")
+    if secrets and not Path(secrets).is_dir():
+        raise ConfigurationError(
+            f"Setting {PREFIX}SECRETS_DIR: there is no folder {secrets}.", remedy="Correct or unset it."
+        )
     try:
         return Settings(_secrets_dir=secrets, **given)
     except ValidationError as error:
@@ -288,13 +297,42 @@ def load_settings(**overrides: Any) -> Settings:
     except SettingsError as error:
         field = str(error).split('"')[1] if '"' in str(error) else ""
         problem = ConfigurationError(
-            f"Setting {PREFIX}{field.upper()}…: it is not JSON.", remedy="Correct or unset it."
+            f"Setting {PREFIX}{field.upper()}, or one that begins so, or the secrets file {PREFIX.lower()}{field}: "
+            "it is not JSON.",
+            remedy="Correct or unset it.",
         )
     raise problem  # outside the handler: the pydantic error would keep the values, secrets too, in the traceback
+
+
+def check_names() -> None:
+    """Raises `ConfigurationError` for a variable of ours that is none: misspelt, it would have no effect."""
+    known = {*Settings.model_fields, *NO_SETTINGS}
+    for variable in os.environ:
+        top = variable.lower().removeprefix(PREFIX.lower()).split("__")[0]
+        if variable.upper().startswith(PREFIX) and top not in known and not top.startswith("test_"):
+            groups = [each for each in known if top.startswith(f"{each}_")]  # two underscores come before an inner name
+            meant = f"{groups[0]}__{top.removeprefix(groups[0] + '_')}" if groups else nearest(top, known)
+            raise no_such_setting(variable, meant)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    return next(iter(get_close_matches(name, known, n=1)), "")
+
+
+def no_such_setting(variable: str, meant: str) -> ConfigurationError:
+    """`meant` is the name that comes nearest, without the prefix; none if empty."""
+    remedy = f"Did you mean {PREFIX}{meant.upper()}?" if meant else "Correct or unset it."
+    return ConfigurationError(f"{variable}: there is no such setting.", remedy=remedy)
 
 
 def setting_error(error: ValidationError) -> ConfigurationError:
     """The first problem as our error, naming the variable."""
     first = error.errors(include_input=False, include_url=False)[0]
     variable = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-    return ConfigurationError(f"Setting {variable}: {first['msg']}.", remedy="Correct or unset it.")
+    if first["type"] == "extra_forbidden":
+        group, name = str(first["loc"][0]), str(first["loc"][-1])
+        part = Settings.model_fields[group].annotation
+        near = nearest(name, part.model_fields) if isinstance(part, type) and issubclass(part, Part) else ""
+        return no_such_setting(variable, f"{group}__{near}" if near else "")
+    problem = first["msg"].removeprefix("Value error, ")
+    return ConfigurationError(f"Setting {variable}: {problem}.", remedy="Correct or unset it.")

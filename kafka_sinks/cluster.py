@@ -18,6 +18,7 @@ from ad_lakehouse.errors import ConfigurationError, LakehouseError
 from ad_lakehouse.settings import KafkaSettings
 
 LOGGER = logging.getLogger("kafka_sinks.librdkafka")
+LOGGER.addHandler(logging.NullHandler())  # a command tells the cause itself, once; a service sets up logging
 Client = TypeVar("Client")
 CLIENT_SETTING = "AD_LAKEHOUSE_KAFKA__CLIENT"
 SASL_SETTING = "AD_LAKEHOUSE_KAFKA__SASL_PASSWORD"
@@ -47,6 +48,7 @@ class TopicMissing(LakehouseError):
     """The topic is not there, or was deleted or recreated while it was read."""
 
     exit_code = 21
+    own = False  # the user's own YAML names it
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,10 @@ def connect(kind: Callable[[dict[str, Any]], Client], config: dict[str, Any]) ->
     try:
         return kind(config)
     except (KafkaException, ValueError, TypeError) as error:
+        told = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+        secret = f", and the secret {SASL_SETTING}" if "sasl.password" in told else ""
         raise ConfigurationError(
-            f"Kafka client settings are wrong: {error}.", remedy=f"Correct {CLIENT_SETTING}."
+            f"Kafka client settings are wrong: {told}.", remedy=f"Correct {CLIENT_SETTING}{secret}."
         ) from None
 
 

@@ -9,7 +9,7 @@ others stay as built in.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -62,6 +62,7 @@ class Source:
     without_id: Literal["collapse", "keep"]
     dimension: bool
     split: SplitRule | None
+    own_topic: bool = False  # the user's own YAML names it, so it has to be there
 
     @cached_property
     def fields(self) -> tuple[SchemaField, ...]:
@@ -131,7 +132,8 @@ def load_sources(extra: Path | None = None) -> dict[str, Source]:
             below = data.get(file.name, {})
             schema = sources[file.name].schema if file.name in sources else None
             data[file.name] = {**below, **file.data}
-            sources[file.name] = _source(file, file.checked(data[file.name]), schema)
+            made = _source(file, file.checked(data[file.name]), schema)
+            sources[file.name] = replace(made, own_topic=folder is extra and "topic" in file.data)
     _check_shared_files(sources)
     return sources
 

@@ -75,6 +75,8 @@ def retry_failed(lake: Lake, key: str | None = None) -> int:
 
     for _ in range(ATTEMPTS):
         stored = store.load(lake)
+        if key is not None and key not in stored.ledger.deliveries:
+            raise NoSuchAlert(f"No alert {key!r} has messages.", remedy="See ad-lakehouse alerts list --closed.")
         chosen = {each: stored.ledger.deliveries[each] for each in stored.ledger.deliveries if key in (None, each)}
         count = sum(each.status == "failed" for deliveries in chosen.values() for each in deliveries)
         changed = {each: tuple(map(again, deliveries)) for each, deliveries in chosen.items()}

@@ -35,6 +35,12 @@ class BuildFailed(LakehouseError):
     exit_code = 11
 
 
+class Interrupted(LakehouseError):
+    """Somebody ended the build by Ctrl-C."""
+
+    exit_code = 130  # as shells say it: 128 and SIGINT's number
+
+
 @dataclass(frozen=True)
 class ModelResult:
     """What happened to one model or test; `status` is dbt's: success, error, skipped, pass, fail."""
@@ -225,6 +231,8 @@ def invoke(
             outcome = dbtRunner(callbacks=[on_event]).invoke([*QUIET, *command, *where, *given])
         finally:
             DuckDBConnectionManager.close_all_connections()
+    if isinstance(outcome.exception, KeyboardInterrupt):
+        raise Interrupted("Interrupted. What was committed stays.", remedy="Build again: it goes on from there.")
     if outcome.exception is not None or not hasattr(outcome.result, "results"):
         raise BuildFailed(f"dbt {command[0]} could not run: {outcome.exception or 'no result'}")
     return outcome.result

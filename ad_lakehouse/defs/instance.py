@@ -11,6 +11,8 @@ nux:
   enabled: false  # no questions on the first visit
 telemetry:
   enabled: false
+python_logs:
+  python_log_level: INFO  # each event of each step is in the UI; on the console they would be thousands of lines
 freshness:
   enabled: true  # pipeline freshness is evaluated by the daemon
 concurrency:

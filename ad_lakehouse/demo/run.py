@@ -25,6 +25,7 @@ from ad_lakehouse.demo.generate import generate
 from ad_lakehouse.demo.home import PORT, DemoHome
 from ad_lakehouse.demo.open_bandit import OpenBanditUnavailable, Replay, replay_open_bandit
 from ad_lakehouse.demo.publish import Published, publish, published_before
+from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.landing import LandedAll, land_all
 from ad_lakehouse.quality.checkup import Checked, check_lake
@@ -110,7 +111,11 @@ def whole_way(demo: DemoHome, config: GeneratorConfig, bootstrap: str | None, co
         "Run every check", lambda say: check_lake(lake, progress=lambda name: say(str(name))), len
     )
     fresh = steps.run("Look for late data, alert", lambda _: alert_when_late(lake, settings, datetime.now(UTC)), len)
-    summary.show(console, demo, lake, published, landed, built, checked, fresh, steps.taken)
+    if not summary.show(console, demo, lake, published, landed, built, checked, fresh, steps.taken):
+        raise LakehouseError(
+            "Some figures are not equal to the known truth: they are marked with ✗ above.",
+            remedy=f"Remove {demo.folder} and run the demo again; if it stays so, it is a fault of this product.",
+        )
 
 
 def alert_when_late(lake: Lake, settings: Settings, now: datetime) -> list[FreshnessState]:
@@ -155,6 +160,7 @@ def land(lake: Lake, settings: Settings, bootstrap: str | None, say: Callable[[s
         settings,
         folder=settings.drop_folder,
         topics=bootstrap is not None,
+        settle_seconds=0.0,  # they were published before, whole
         on_topic=lambda each: say(f"{each.topic}, {each.records:,} records"),
         on_file=lambda each: say(each.path),
     )

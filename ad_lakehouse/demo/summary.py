@@ -3,6 +3,7 @@
 Belongs here: reading results and laying them out. Not here: computing them (dbt_project), the truth (truth.py).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ from ad_lakehouse.demo.publish import REPLAY, Published, truth_of
 from ad_lakehouse.demo.truth import GroundTruth
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.landing import LandedAll
-from ad_lakehouse.printing import number, table
+from ad_lakehouse.printing import by_reason, number, table
 from ad_lakehouse.prompt import open_lake
 from ad_lakehouse.quality.checkup import Checked
 from ad_lakehouse.quality.freshness import FreshnessState
@@ -27,16 +28,20 @@ OPEN_BANDIT = "obd-"  # how ids of the replayed campaigns and events begin
 LIVE = "live-"  # how user ids of live events begin
 
 
-@dataclass(frozen=True)
+@dataclass
 class Marks:
     """Marks a number as right or wrong; when live events have come in since, the truth says nothing of it."""
 
     comparable: bool
+    wrong: int = 0
 
     def __call__(self, found: object, truth: object) -> str:
         if not self.comparable:
             return ""
-        return RIGHT if found == truth else f"{WRONG} {truth}"
+        if found == truth:
+            return RIGHT
+        self.wrong += 1
+        return f"{WRONG} {by_reason(Counter(truth)) if isinstance(truth, dict) else truth}"
 
 
 def show(
@@ -49,12 +54,12 @@ def show(
     checked: Sequence[Checked],
     fresh: Sequence[FreshnessState],
     taken: Sequence[tuple[str, float, int]],
-) -> None:
-    """Prints the whole summary."""
+) -> bool:
+    """Prints the whole summary; returns whether every figure that has a known truth is equal to it."""
     truth = truth_of(demo)
     with open_lake(lake) as connection:
         live = one(connection, f"select count(*) from bronze.impressions where user_id like '{LIVE}%'")
-        mark = Marks(comparable=not live)
+        mark, published_ones = Marks(comparable=not live), Marks(comparable=True)
         console.print("\n[bold]What was sent, and what became of it[/]  (✓ equals the known truth)")
         console.print(sources(connection, truth, mark))
         console.print("[bold]Campaigns[/]  (last touch, by conversion date, net of invalid traffic)")
@@ -75,7 +80,7 @@ def show(
             )
             for campaign, shown, clicks in connection.execute(REPLAYED).fetchall():
                 known = counts[campaign]
-                same = Marks(comparable=True)((shown, clicks), (known.impressions, known.clicks))
+                same = published_ones((shown, clicks), (known.impressions, known.clicks))
                 made.add_row(campaign, f"{shown:,}", f"{clicks:,}", f"{clicks / shown:.3%}", f"{known.clicks:,}", same)
             console.print(made)
     if live:
@@ -101,6 +106,7 @@ def show(
         rebuilt = sum(1 for each in built.results if each.figures.get("days_replaced"))
         console.print(f"Nothing was new: 0 records landed, {rebuilt} tables changed. Everything was there already.")
     console.print(NEXT.format(lake=lake.root, folder=demo.folder))
+    return not mark.wrong + published_ones.wrong
 
 
 NEXT = """

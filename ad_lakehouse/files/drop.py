@@ -70,8 +70,10 @@ def drop_folder(location: str | Path | DropFolder, storage_options: Mapping[str,
         return StorePrefix(str(location), storage_options)
     folder = Path(location)
     if not folder.is_dir():
+        what = "that is a file" if folder.exists() else "there is no such folder"
         raise ConfigurationError(
-            f"Drop folder {folder}: there is no such folder.", remedy="Create it, or correct AD_LAKEHOUSE_DROP_FOLDER."
+            f"Drop folder {folder}: {what}.",
+            remedy="Correct the folder that the command names, or else AD_LAKEHOUSE_DROP_FOLDER.",
         )
     return LocalFolder(folder)
 

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, WriterProperties
 from deltalake.exceptions import CommitFailedError
 
+from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.files.quarantine import EVERYTHING, Filter
 from ad_lakehouse.files.reading import reject_cut
 from ad_lakehouse.lake import Lake, TableName
@@ -60,23 +61,27 @@ class ReplayReport:
     accepted: int = 0
     still: Counter[str] = field(default_factory=Counter)
     commits: int = 0
+    error: LakehouseError | None = None  # why it could not go on, as without a registry
 
 
 def replay(
     lake: Lake, sources: Mapping[str, Source], settings: Settings, only: Filter = EVERYTHING
 ) -> list[ReplayReport]:
     """Decodes rejected rows with the sources as they are now; moves those that are accepted. Idempotent."""
-    return [
-        replay_table(lake, sources[name.table], settings, only)
-        for name in lake.tables()
-        if name.layer == "bronze" and name.table in sources and only.source in (None, name.table)
-    ]
+    reports = []
+    for name in lake.tables():
+        if name.layer == "bronze" and name.table in sources and only.source in (None, name.table):
+            reports.append(ReplayReport(name.table))
+            try:
+                replay_table(lake, sources[name.table], settings, reports[-1], only)
+            except LakehouseError as error:  # of one source; the others are done
+                reports[-1].error = error
+    return reports
 
 
-def replay_table(lake: Lake, source: Source, settings: Settings, only: Filter = EVERYTHING) -> ReplayReport:
+def replay_table(lake: Lake, source: Source, settings: Settings, report: ReplayReport, only: Filter) -> None:
     """Replays the rejected rows of one table, a batch at a time, each batch one commit."""
     name = TableName("bronze", source.name)
-    report = ReplayReport(source.name)
     registry = open_registry(settings.kafka.schema_registry, settings.kafka.schema_registry_auth)
     # Opened as for landing, which adds the columns a source has got since: the merge would drop their values.
     day = BronzeTable(lake, name, bronze_schema(source)).retained_from
@@ -88,7 +93,6 @@ def replay_table(lake: Lake, source: Source, settings: Settings, only: Filter = 
         if accepted.num_rows:
             report.accepted += move(lake, name, accepted)
             report.commits += 1
-    return report
 
 
 def rejected_batches(

@@ -4,6 +4,7 @@ Belongs here: names, addresses, creation with our properties, the checks when a 
 Not here: reading commits (log.py), writing rows (the packages that own them).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Any, Self
 import obstore
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from obstore.exceptions import AlreadyExistsError
 from obstore.exceptions import BaseError as StoreError
 from obstore.store import from_url
@@ -59,6 +60,10 @@ class Lake:
     storage_options: Mapping[str, str] = field(default_factory=dict, repr=False)  # some are secrets
 
     def __post_init__(self) -> None:
+        if re.match(r"(s3a?|gs|az|abfss?):/?[^/]", self.root):
+            raise ConfigurationError(
+                f"Lake {self.root}: two slashes come after the colon.", remedy="For example s3://bucket/lake."
+            )
         if "://" not in self.root and set(self.root) & set("%[]*?"):
             raise ConfigurationError(
                 f"Lake {self.root}: a folder's path cannot hold any of % [ ] * ?.",
@@ -178,8 +183,17 @@ class Lake:
         Raises `TableNotFoundError` when it is not there, `ForeignTable`, `NewerFormat` or `UnreadableTable`
         when it is not one that this code may touch, `StoreRefused` when its object store does not let us in.
         """
-        with self._refused(f"{name} at {self.uri(name, dev)}"):
-            table = DeltaTable(self.uri(name, dev), version=version, storage_options=dict(self.storage_options))
+        where = f"{name} at {self.uri(name, dev)}"
+        try:
+            with self._refused(where):
+                table = DeltaTable(self.uri(name, dev), version=version, storage_options=dict(self.storage_options))
+        except DeltaError as error:
+            if isinstance(error, TableNotFoundError) or version is not None:  # one that is no longer known
+                raise
+            raise UnreadableTable(
+                f"The log of {where} cannot be read: {str(error).splitlines()[0]}.",  # the rest is its stack
+                remedy="It is damaged: restore its folder from a copy, or move it away and land or build anew.",
+            ) from None
         check_ours(table, str(name))
         return table
 

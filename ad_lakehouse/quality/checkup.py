@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ad_lakehouse.errors import ConfigurationError
 from ad_lakehouse.lake import Lake, TableName
 from ad_lakehouse.lake.views import connect, define_views
 from ad_lakehouse.quality.audit import CheckOutcome, audit
 from ad_lakehouse.quality.contracts import contract_paths
 from ad_lakehouse.quality.ledger import LEDGER, ledger_outcomes, write_ledger
+from ad_lakehouse.settings import PREFIX
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,14 @@ def check_lake(
 ) -> list[Checked]:
     """Runs every contract on its published table, and the ledger. Tables that are not there are left out.
 
-    Raises `ConfigurationError` for a wrong contract, `AuditError` when a check could not run.
+    Raises `ConfigurationError` for a lake without tables and for a wrong contract, `AuditError` when a check could not
+    run.
     """
+    if not lake.tables():
+        raise ConfigurationError(
+            f"There is no table in {lake.root}, so nothing can be checked.",
+            remedy=f"Name the lake by {PREFIX}LAKE, or land into it first.",
+        )
     ledger = write_ledger(lake)
     found: list[Checked] = []
     with connect(lake) as connection:

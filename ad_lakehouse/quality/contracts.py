@@ -75,7 +75,9 @@ def contract_paths(own: Path | None = None) -> dict[TableName, Path]:
         if folder is None:
             continue
         if not folder.is_dir():
-            raise ConfigurationError(f"{folder}: no such folder of contracts.", remedy="Correct the setting.")
+            raise ConfigurationError(
+                f"{folder}: no such folder of contracts.", remedy="Correct AD_LAKEHOUSE_CONTRACTS."
+            )
         for path in sorted(folder.glob("*/*.yml")):
             found[TableName(path.parent.name, path.stem)] = path
     return dict(sorted(found.items()))
