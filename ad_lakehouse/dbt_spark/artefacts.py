@@ -103,7 +103,10 @@ def require_pyspark() -> Path:
     """Where PySpark is. Raises `SparkUnavailable`."""
     found = find_spec("pyspark")
     if found is None or found.origin is None:
-        raise SparkUnavailable("PySpark is not installed.", remedy="pip install 'ad-lakehouse[spark]'")
+        raise SparkUnavailable(
+            "PySpark is not installed.",
+            remedy="In a clone: make setup-engines; else: pip install 'ad-lakehouse[spark]'",
+        )
     return Path(found.origin).parent
 
 
