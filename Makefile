@@ -63,7 +63,7 @@ ui: setup ## Dagster on the demo lake, with schedules and sensors on
 live: setup ## Keep producing events to the demo's Kafka, so that `make ui` shows data move
 	@$(BIN)/ad-lakehouse live
 
-build: setup ## Build the marts of the lake ($$AD_LAKEHOUSE_LAKE, default: the demo's)
+build: setup ## Build the marts of the lake that AD_LAKEHOUSE_LAKE names
 	@$(BIN)/ad-lakehouse build
 
 test: setup ## All tests, with a real Kafka broker and Dagster instance

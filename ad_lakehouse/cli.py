@@ -23,9 +23,7 @@ from ad_lakehouse.cli_route import route
 from ad_lakehouse.cli_schemas import schemas_app
 from ad_lakehouse.errors import LakehouseError
 
-app = typer.Typer(
-    help="Lakehouse for advertising events.", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
-)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(schemas_app, name="schemas")
@@ -50,6 +48,23 @@ def main() -> None:
         if error.remedy:
             typer.echo(error.remedy, err=True)
         sys.exit(error.exit_code)
+
+
+def tell_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        console.print(f"ad-lakehouse {version('ad-lakehouse')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=tell_version, is_eager=True, help="Say the version and end")
+    ] = False,
+) -> None:
+    """Lakehouse for advertising events."""
 
 
 @app.command()

@@ -13,6 +13,7 @@ from rich.table import Table
 from ad_lakehouse.alerts.handling import ListedAlert
 from ad_lakehouse.dbt_delta.run import BuildReport, TablePlan
 from ad_lakehouse.files.quarantine import Rejected
+from ad_lakehouse.files.report import FileReport
 from ad_lakehouse.landing import LandedAll
 from ad_lakehouse.maintenance import Cared
 from ad_lakehouse.quality.checkup import Checked
@@ -40,6 +41,12 @@ def by_reason(rejected: Counter[str]) -> str:
 
 def more(count: int) -> str:
     return f" and {count:,} more" if count > 0 else ""
+
+
+def why(outcome: str, files: Sequence[FileReport]) -> str:
+    if outcome == "still being written":
+        return "changed a moment ago: land again"
+    return escape("; ".join(sorted({file.error for file in files if file.error})))
 
 
 def landed(report: LandedAll) -> Table:
@@ -70,7 +77,7 @@ def landed(report: LandedAll) -> Table:
             escape(target or ", ".join(file.path for file in files[:3]) + more(len(files) - 3)),
             number(sum(file.rows for file in files)),
             number(rejected.total()),
-            by_reason(rejected) or escape("; ".join(sorted({file.error for file in files if file.error}))),
+            by_reason(rejected) or why(outcome, files),
             "",
             f"{sum(file.seconds for file in files):.1f}",
         )

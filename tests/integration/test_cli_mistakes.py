@@ -54,6 +54,10 @@ def test_what_is_not_there_is_no_success(landed: Path, command: tuple[str, ...],
     assert "Traceback" not in done.stderr
 
 
+def test_the_version_is_told() -> None:
+    assert cli_here("--version").stdout.startswith("ad-lakehouse 0.")
+
+
 def test_an_empty_query_is_none_and_zero_is_no_exponent(landed: Path) -> None:
     for query in ("", " ;", "/* nothing */"):
         assert cli_here("sql", query, LAKE=str(landed / "lake")).returncode == 0
@@ -105,6 +109,15 @@ def test_a_source_that_cannot_be_replayed_does_not_keep_back_the_others(
     done = cli_here("quarantine", "replay", LAKE=str(landed / "lake"))
     assert (done.returncode, done.stderr) == (2, "No registry.")
     assert "impressions: 0 accepted now, 1 still rejected invalid_json 1" in done.stdout
+
+
+def test_a_file_that_may_still_be_written_is_told_with_what_to_do(tmp_path: Path, kafka: KafkaBroker) -> None:
+    (tmp_path / "drop").mkdir()
+    (tmp_path / "drop/a.jsonl").write_bytes(impression(1) + b"\n")
+    done = cli(tmp_path, "land", DROP_FOLDER="drop", KAFKA__BOOTSTRAP_SERVERS=kafka.bootstrap)
+    assert done.returncode == 0, done.stderr
+    assert "still being written" in done.stdout
+    assert "changed a moment ago: land again" in done.stdout
 
 
 def test_an_unreachable_broker_is_told_once(tmp_path: Path) -> None:
