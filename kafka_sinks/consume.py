@@ -94,12 +94,12 @@ class TopicConsumer:
             growing.reach(partition, offset, ends)
         return bool(records or reached)
 
-    def poll(self, at_most: int) -> tuple[list[Message], list[tuple[int, int]]]:
+    def poll(self, at_most: int, wait: float = WAIT_SECONDS) -> tuple[list[Message], list[tuple[int, int]]]:
         """Records that have come, and (partition, offset) of each end of a partition that was reached.
 
-        Raises `PositionLost`, `TopicMissing` or `ReadFailed`.
+        Waits so many seconds for `at_most` records. Raises `PositionLost`, `TopicMissing` or `ReadFailed`.
         """
-        messages = self.consumer.consume(at_most, WAIT_SECONDS)
+        messages = self.consumer.consume(at_most, wait)
         if not any(map(Message.error, messages)):
             return messages, []
         records = [message for message in messages if message.error() is None]

@@ -36,12 +36,17 @@ class Event:
         return json.dumps(body).encode() if self.good else b"{bad"
 
 
-def send(bootstrap: str, topic: str, events: Iterable[Event], partitions: int = 2) -> None:
-    """Publishes with the record times of the events, over the partitions in turn."""
+def send(bootstrap: str, topic: str, events: Iterable[Event], partitions: int = 2, only: int | None = None) -> None:
+    """Publishes with the record times of the events, over the partitions in turn, or to one `only`."""
     # Else a request that is tried again may come after the next one, and what is late would be another
     producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
     for number, each in enumerate(events):
-        producer.produce(topic, each.payload, partition=number % partitions, timestamp=round(each.sent * 1_000))
+        producer.produce(
+            topic,
+            each.payload,
+            partition=number % partitions if only is None else only,
+            timestamp=round(each.sent * 1_000),
+        )
         if number % 5_000 == 0:
             producer.poll(0)
     assert producer.flush(30) == 0

@@ -64,7 +64,8 @@ class Intake:
         self._ranges: dict[int, Range] = {}
         self._heard = dict.fromkeys(topic.partitions, time.monotonic())
         self._at_end: set[int] = set()
-        self._asked, self._drained, self._more = 0.0, False, False
+        self._asked = 0.0
+        self._unread: set[int] | None = None  # partitions of which the broker has more; None when it does not answer
         self._watermark: int | None = None
         self._consumer = TopicConsumer(self._kafka, cluster, topic)
 
@@ -84,9 +85,12 @@ class Intake:
             for batch in reader.batches(ranges, **self._limits):
                 self._ids.repeated(self._decoded(batch, _times(batch))["event_id"])
 
-    def read(self) -> int:
-        """Takes what has come, and counts full batches; returns the records. Raises what `TopicConsumer.poll` does."""
-        records, reached = self._consumer.poll(CHUNK)
+    def read(self, wait: float) -> int:
+        """Takes what has come, and counts full batches; returns the records, at most `CHUNK`.
+
+        Waits so many seconds for as many. Raises what `TopicConsumer.poll` does.
+        """
+        records, reached = self._consumer.poll(CHUNK, wait)
         if records:
             self._growing.add(records)
             for partition in {each.partition() for each in records}:
@@ -137,20 +141,22 @@ class Intake:
         """Microseconds up to which windows are complete; None while nobody knows. Never goes back.
 
         The slowest partition decides, without those that are silent and read to their end; when all are, the clock
-        on the wall. A broker that does not answer makes nothing complete. Raises `TopicChanged`, and `KafkaUnreachable`
-        when nothing comes of what the broker has.
+        on the wall. A broker that does not answer makes no silent partition complete. Raises `TopicChanged`, and
+        `KafkaUnreachable` when nothing comes of what the broker has.
         """
-        if time.monotonic() - max(self._heard.values()) > DEAF_SECONDS and not self._is_drained() and self._more:
+        unread = self._ask()
+        if unread and time.monotonic() - max(self._heard.values()) > DEAF_SECONDS:
             raise KafkaUnreachable(
                 f"Nothing came of {self.topic.name} for {DEAF_SECONDS:.0f} s, though there is more.",
                 remedy="It is read by a new client.",
             )
         late, idle = round(self._monitor.lateness_seconds * 1e6), self._monitor.idle_seconds
+        # Each by itself: of a busy partition there is always more
         silent = {
-            p for p in self.topic.partitions if p in self._at_end and time.monotonic() - self._heard[p] > idle
-        }  # fmt: skip
-        if silent and not self._is_drained():
-            silent = set()
+            p
+            for p in self.topic.partitions
+            if unread is not None and p not in unread and p in self._at_end and time.monotonic() - self._heard[p] > idle
+        }
         clocks = [self._clocks.get(p, Clock()).newest for p in self.topic.partitions if p not in silent]
         if clocks:
             known = [each for each in clocks if each is not None]
@@ -161,18 +167,17 @@ class Intake:
             self._watermark = mark if self._watermark is None else max(mark, self._watermark)
         return self._watermark
 
-    def _is_drained(self) -> bool:
-        """Whether the broker answers, and has nothing that was not read."""
+    def _ask(self) -> set[int] | None:
+        """Partitions of which the broker has more than was read, asked from time to time; None when it is away."""
         if time.monotonic() - self._asked > ASK_SECONDS:
-            self._drained = self._more = False
+            self._unread = None
             with suppress(KafkaUnreachable):
-                self._asked = time.monotonic()
                 if self._cluster.topic(self.topic.name) != self.topic:
                     raise TopicChanged(self.topic.name)
                 marks = self._cluster.watermarks(self.topic)
-                self._drained = all(marks[p].stable <= at for p, at in self._growing.positions.items())
-                self._more = not self._drained
-        return self._drained
+                self._unread = {p for p, at in self._growing.positions.items() if marks[p].stable > at}
+            self._asked = time.monotonic()
+        return self._unread
 
     @property
     def _limits(self) -> dict[str, int]:

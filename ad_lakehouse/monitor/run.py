@@ -22,6 +22,7 @@ from ad_lakehouse.monitor.watch import Anomaly
 from ad_lakehouse.settings import Settings
 from kafka_sinks.cluster import Cluster, KafkaUnreachable, TopicMissing
 from kafka_sinks.commit import CommitContended, WriteFailed
+from kafka_sinks.consume import CHUNK, WAIT_SECONDS
 from kafka_sinks.decode import RegistryUnavailable
 from kafka_sinks.positions import PositionLost, plan_ranges
 from kafka_sinks.sources import Source
@@ -79,13 +80,17 @@ class Monitor:
         with ExitStack() as stack:
             table = WindowsTable(self._lake, self._seconds)
             kept = table.load(self._clock(), self._settings.monitor.baseline_weeks)
-            intakes = [stack.enter_context(each) for each in self._intakes(table, kept)]
+            intakes = self._intakes(table, kept, stack)
             state = State(self._lake, self._settings, [each.name for each in self._sources], kept, self._clock())
             ends = {each.source.name: self._ends(each) for each in intakes} if until_drained else {}
             committed = 0.0
+            share = wait = WAIT_SECONDS / len(intakes)
             while not self.stop.is_set():
-                come = sum(each.read() for each in intakes)
+                read = [each.read(wait) for each in intakes]
+                come = sum(read)
                 self.records += come
+                # One that has a full chunk has more: it must not wait for the quiet ones
+                wait = 0.0 if max(read) >= CHUNK else share
                 drained = until_drained and all(
                     intake.positions.get(p, 0) >= end
                     for intake in intakes
@@ -95,14 +100,15 @@ class Monitor:
                     until_drained and not come
                 ):
                     continue
-                committed = time.monotonic()
                 self._commit(table, state, intakes)
                 self._judge(state, intakes)
+                committed = time.monotonic()  # after it: else slow telling would leave no time to read
                 if drained:
                     return
             self._commit(table, state, intakes)
 
-    def _intakes(self, table: WindowsTable, kept: Kept) -> list[Intake]:
+    def _intakes(self, table: WindowsTable, kept: Kept, stack: ExitStack) -> list[Intake]:
+        """One for each source, entered."""
         cluster = Cluster(self._settings.kafka)
         found = []
         for source in self._sources:
@@ -113,7 +119,7 @@ class Monitor:
                 LOGGER.warning("%s[%s]: offsets %s to %s are not there.", gap.topic, gap.partition, gap.start, gap.end)
             clocks = {p: kept.clocks[topic.topic_id, p] for p in topic.partitions if (topic.topic_id, p) in kept.clocks}
             starts = {partition: span.start for partition, span in plan.ranges.items()}
-            intake = Intake(source, self._settings, cluster, topic, starts, clocks)
+            intake = stack.enter_context(Intake(source, self._settings, cluster, topic, starts, clocks))
             table.skip(topic, plan.gaps, self._clock())
             intake.warm_up({partition: each.low for partition, each in marks.items()})
             found.append(intake)

@@ -9,9 +9,11 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from deltalake.exceptions import DeltaError
+
 from ad_lakehouse.alerts import evaluate
-from ad_lakehouse.alerts.evaluation import AlertStateBusy
 from ad_lakehouse.alerts.stream import from_anomalies
+from ad_lakehouse.errors import LakehouseError
 from ad_lakehouse.lake import Lake
 from ad_lakehouse.monitor.anomalies import AnomaliesTable
 from ad_lakehouse.monitor.judging import Judge, window_of
@@ -75,5 +77,5 @@ class State:
         conditions = from_anomalies(found, now, self._settings.monitor.ctr_of, self._settings.monitor.owner)
         try:
             evaluate(self._lake, conditions, self._alerts, now, scope=frozenset({"stream"}))
-        except AlertStateBusy as error:  # told at the next look
+        except (LakehouseError, DeltaError, OSError) as error:  # told at the next look; counting goes on
             LOGGER.warning("%s", error)

@@ -111,11 +111,11 @@ def test_a_client_that_hears_nothing_any_more_is_replaced_and_nothing_is_counted
     deaf: list[TopicConsumer] = []
     poll = TopicConsumer.poll
 
-    def until_deaf(self: TopicConsumer, at_most: int) -> Any:
+    def until_deaf(self: TopicConsumer, at_most: int, wait: float = 0.1) -> Any:
         if self in deaf:
             time.sleep(0.1)
             return [], []
-        heard = poll(self, at_most)
+        heard = poll(self, at_most, wait)
         if heard[0] and not deaf:
             deaf.append(self)
         return heard
